@@ -1,0 +1,26 @@
+"""edgegen: a model ships only with proof.
+
+``edgegen.build(project, target=…)`` is the Python form of ``edgegen build``; importing this package is cheap.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime sends usage data unless this stands before it is imported; every child process inherits it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+if TYPE_CHECKING:
+    from edgegen.pipeline.build import build
+
+__all__ = ["build"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "build":
+        from edgegen.pipeline.build import build
+
+        return build
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,92 @@
+"""What every command shares: ``--json`` and ``--quiet``, progress on stderr, and printing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from edgegen.core.ports import Progress, Silent
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_options(function: F) -> F:
+    """Adds ``--json`` and ``--quiet``."""
+    function = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there.")(
+        function
+    )
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Progress]:
+    """Progress for the length of the block: bars on a terminal, plain lines elsewhere (and under ``CI``)."""
+    if quiet:
+        yield Silent()
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if console.is_terminal and not os.environ.get("CI"):
+        yield from _bars(console)
+    else:
+        yield _Lines(console)
+
+
+def _bars(console: Any) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("  [cyan]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[detail]}"),
+    )
+    with RichProgress(*columns, console=console, transient=True) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def say(self, message: str) -> None:
+        self._bars.console.print(f"[green]●[/] {message}", markup=True)
+
+    def advance(self, task: str, done: int, total: int, detail: str = "") -> None:
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(task, total=total, detail=detail)
+        self._bars.update(self._tasks[task], completed=done, total=total, detail=detail)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(task))
+
+
+class _Lines:
+    """For logs: what is said, and every task at its quarters."""
+
+    def __init__(self, console: Any) -> None:
+        self._console = console
+        self._shown: dict[str, int] = {}
+
+    def say(self, message: str) -> None:
+        self._console.print(message, markup=False)
+
+    def advance(self, task: str, done: int, total: int, detail: str = "") -> None:
+        quarter = 4 * done // max(total, 1)
+        if quarter > self._shown.get(task, 0):
+            self._console.print(f"  {task}: {done}/{total} {detail}".rstrip(), markup=False)
+        self._shown[task] = 0 if done >= total else quarter

@@ -1,0 +1,119 @@
+"""The ``edgegen`` command: a table of subcommands, and the one place that turns outcomes into exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from edgegen import __version__
+from edgegen.core.errors import EdgegenError, ExitCode
+from edgegen.core.lazy import load, nearest
+
+COMMANDS = {
+    "build": (
+        "edgegen.cli.build:command",
+        "Take the project through the whole pipeline and bundle what keeps its budgets.",
+    ),
+    "verify": ("edgegen.cli.verify:command", "Check every byte of a bundle."),
+    "targets": ("edgegen.cli.targets:command", "List the target profiles, or show one."),
+    "doctor": ("edgegen.cli.doctor:command", "What is here, what is missing, and the fix."),
+    "setup": ("edgegen.cli.setup:command", "Provision a target's emulator and runtimes (build does it by itself)."),
+    "cache": ("edgegen.cli.cache:command", "List or prune what builds have kept."),
+}
+"""Name -> ("module:command", one-line help). Help is here so that listing it imports no command."""
+
+
+class _Commands(click.Group):
+    """Imports a subcommand only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            ctx.fail(f"No such command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
+        command: click.Command = load(COMMANDS[cmd_name][0])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table itself, without importing what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: edgegen build --target raspberrypi",
+)
+@click.version_option(__version__, prog_name="edgegen")
+def edgegen() -> None:
+    """Compress, export, prove and bundle models for edge devices. A model ships only with proof."""
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        outcome: Any = edgegen.main(args=arguments, prog_name="edgegen", standalone_mode=False)
+        return int(outcome or ExitCode.OK)
+    except EdgegenError as error:
+        return _report(error.paragraph(), error.exit_code, error.to_dict() if as_json else None)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        usage = {"what": error.format_message(), "exit_code": int(ExitCode.USAGE)}
+        return _report(error.format_message(), ExitCode.USAGE, usage if as_json else None)
+    except (KeyboardInterrupt, click.Abort):
+        return _report("interrupted; finished stages are kept, repeat the command to go on", ExitCode.INTERRUPTED)
+    except _TerminatedError:
+        return _report("terminated; finished stages are kept, repeat the command to go on", ExitCode.TERMINATED)
+    except BrokenPipeError:
+        # Whoever read our stdout has gone; the interpreter's own flush at exit would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as error:
+        return _internal(error, as_json=as_json)
+
+
+def _report(message: str, code: ExitCode, document: dict[str, Any] | None = None) -> int:
+    print(f"edgegen: {message}", file=sys.stderr)
+    if document is not None:
+        print(json.dumps({"schema_version": 1, "error": document, "exit_code": int(code)}))
+    return int(code)
+
+
+def _internal(error: Exception, *, as_json: bool) -> int:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="edgegen-error-", suffix=".txt", delete=False) as sink:
+        traceback.print_exception(error, file=sink)
+    what = f"internal error: {type(error).__name__}: {error}"
+    next_step = f"this is a bug in edgegen; please report it with {sink.name}"
+    document = {"what": what, "next_step": next_step, "exit_code": int(ExitCode.INTERNAL)}
+    return _report(f"{what}. Next: {next_step}.", ExitCode.INTERNAL, document if as_json else None)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM arrived. Not an Exception: nothing between the signal and the exit may swallow it."""
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    raise _TerminatedError
+
+
+if __name__ == "__main__":
+    main()

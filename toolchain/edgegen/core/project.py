@@ -1,0 +1,305 @@
+"""The project file: ``edgegen.toml`` or ``[tool.edgegen]`` in pyproject.toml, read strictly.
+
+Tables whose keys depend on a plug-in (``[model]`` on the family, ``[compress.<step>]`` on the step) are kept as plain
+mappings here and read by the room that owns the plug-in, with the same strict reader.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgegen.core.errors import UsageError
+from edgegen.core.lazy import nearest
+from edgegen.core.models import FORMATS
+from edgegen.core.records import json_schema, read_record, setting
+
+PROJECT_FILE = "edgegen.toml"
+_PYPROJECT = "pyproject.toml"
+_MAX_FILE_BYTES = 1 << 20
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectTable:
+    """Who the project is."""
+
+    name: str = setting(doc="lower-case letters, digits, '.', '_' and '-'")
+    version: str = setting("0.1.0", doc="version of the model that is handed over")
+    seed: int = setting(0, doc="seed of everything that is drawn", minimum=0, maximum=2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataTable:
+    """What the model is trained and judged on: a set that ships with edgegen, or a file."""
+
+    set: str | None = setting(None, doc="name of a set under calibration_data/")
+    source: str | None = setting(
+        None, doc="path of an npz file with images and optional labels, from the project's folder"
+    )
+    origin: str | None = setting(None, doc="where a source comes from (required with source)")
+    licence: str | None = setting(None, doc="the source's licence (required with source)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportTable:
+    """Which formats are offered."""
+
+    formats: tuple[str, ...] = setting(("onnx", "litert"), doc="any of: " + ", ".join(FORMATS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityTable:
+    """How quality is judged on the target's kernels."""
+
+    samples: int = setting(
+        64, doc="inputs on which a candidate is compared with the float model", minimum=2, maximum=100_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTable:
+    """What holds for one target only."""
+
+    budgets: Mapping[str, Any] = setting({}, doc="budgets that replace those of the same name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    project: ProjectTable = setting(doc="who the project is")
+    model: Mapping[str, Any] = setting(doc="family = NAME and the family's settings")
+    data: DataTable = setting(doc="what the model is trained and judged on")
+    train: Mapping[str, Any] = setting({}, doc="settings of the training loop")
+    compress: Mapping[str, Any] = setting({}, doc="recipes = [...] and a table of settings per step")
+    export: ExportTable = setting(ExportTable(), doc="formats offered")
+    quality: QualityTable = setting(QualityTable(), doc="how quality is judged")
+    budgets: Mapping[str, Any] = setting({}, doc="limits that a build must keep")
+    targets: Mapping[str, TargetTable] = setting({}, doc="what holds for one target only")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project file, read."""
+
+    folder: Path
+    source: str  # the file, for error messages
+    name: str
+    version: str
+    seed: int
+    family: str
+    model: Mapping[str, Any]  # the family's settings
+    data: DataTable
+    train: Mapping[str, Any]
+    recipes: tuple[str, ...]
+    steps: Mapping[str, Mapping[str, Any]]  # step -> its settings
+    formats: tuple[str, ...]
+    quality: QualityTable
+    budgets: Mapping[str, Any]
+    targets: Mapping[str, TargetTable]
+
+    def budget_tables(self, *target_names: str) -> Mapping[str, Any]:
+        """The budgets table for a target: the project's, with the target's own in their place."""
+        table = dict(self.budgets)
+        for name in target_names:
+            if name in self.targets:
+                table |= self.targets[name].budgets
+        return table
+
+
+def find_project(folder: Path) -> Path:
+    """The project file in reach of ``folder``: there, or upward to the repository's root.
+
+    Raises:
+        UsageError: none, or both kinds in one folder.
+    """
+    start = folder.resolve()
+    for candidate in (start, *start.parents):
+        found = _project_in(candidate)
+        if found is not None:
+            return found
+        if (candidate / ".git").exists():
+            break
+    raise UsageError(
+        "no project in reach",
+        where=str(start),
+        expected=f"{PROJECT_FILE}, or [tool.edgegen] in {_PYPROJECT}, here or above, up to the repository's root",
+        next_step="name the folder with --project DIR",
+    )
+
+
+def _project_in(folder: Path) -> Path | None:
+    own, shared = folder / PROJECT_FILE, folder / _PYPROJECT
+    in_pyproject = shared.is_file() and "edgegen" in _tool_table(_parse(shared), shared)
+    if own.is_file() and in_pyproject:
+        raise UsageError(
+            "two project files in one folder",
+            where=str(folder),
+            got=f"{PROJECT_FILE} and [tool.edgegen] in {_PYPROJECT}",
+            expected="one of them",
+            next_step="remove the one that is not meant",
+        )
+    return own if own.is_file() else shared if in_pyproject else None
+
+
+def load_project(folder: Path | None = None, overrides: tuple[str, ...] = ()) -> Project:
+    """Reads the project of a folder (``--project DIR``) or, with None, the one in reach of the working folder.
+
+    Args:
+        overrides: ``a.b=value`` pairs (``--set``); values are TOML.
+
+    Raises:
+        UsageError: whatever is wrong with it, naming the file, the key and the nearest right name.
+    """
+    if folder is None:
+        path = find_project(Path.cwd())
+    else:
+        found = _project_in(folder.resolve()) if folder.is_dir() else None
+        if found is None:
+            raise UsageError(
+                "no project file in the folder",
+                where=str(folder),
+                expected=f"{PROJECT_FILE} or [tool.edgegen] in {_PYPROJECT}",
+            )
+        path = found
+    table = _parse(path)
+    if path.name == _PYPROJECT:
+        table = _tool_table(table, path)["edgegen"]
+    for override in overrides:
+        table = _override(table, override)
+    return _project(read_record(_File, table, "", path.name), path)
+
+
+def project_schema() -> dict[str, Any]:
+    """JSON Schema of the project file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "edgegen project file"} | json_schema(
+        _File
+    )
+
+
+def _project(file: _File, path: Path) -> Project:
+    source = path.name
+    _match(_NAME, file.project.name, "project.name", source)
+    _match(_VERSION, file.project.version, "project.version", source)
+    model = dict(file.model)
+    family = model.pop("family", None)
+    if not isinstance(family, str):
+        raise UsageError(
+            "the model has no family",
+            where=f"{source}, [model]",
+            got=family,
+            expected="family = NAME, e.g. family = 'vae'",
+        )
+    if (file.data.set is None) == (file.data.source is None):
+        raise UsageError("the data need exactly one of set and source", where=f"{source}, [data]")
+    if file.data.source is not None and not (file.data.origin and file.data.licence):
+        raise UsageError(
+            "a data source needs its origin and licence",
+            where=f"{source}, [data]",
+            expected="origin = '…', licence = '…'",
+        )
+    unknown = [name for name in file.export.formats if name not in FORMATS]
+    if unknown or not file.export.formats:
+        raise UsageError(
+            "the export formats are not usable",
+            where=f"{source}, [export.formats]",
+            got=list(file.export.formats),
+            expected=f"one or more of {', '.join(FORMATS)}" + (nearest(unknown[0], FORMATS) if unknown else ""),
+        )
+    recipes, steps = _compress(file.compress, source)
+    return Project(
+        folder=path.parent,
+        source=source,
+        name=file.project.name,
+        version=file.project.version,
+        seed=file.project.seed,
+        family=family,
+        model=model,
+        data=file.data,
+        train=file.train,
+        recipes=recipes,
+        steps=steps,
+        formats=file.export.formats,
+        quality=file.quality,
+        budgets=file.budgets,
+        targets=file.targets,
+    )
+
+
+def _compress(table: Mapping[str, Any], source: str) -> tuple[tuple[str, ...], dict[str, Mapping[str, Any]]]:
+    rest = dict(table)
+    recipes = rest.pop("recipes", ["float32"])
+    if not isinstance(recipes, list) or not recipes or not all(isinstance(item, str) for item in recipes):
+        raise UsageError(
+            "the recipes are not usable", where=f"{source}, [compress.recipes]", got=recipes, expected="a list of names"
+        )
+    if len(set(recipes)) < len(recipes):
+        raise UsageError("a recipe is listed twice", where=f"{source}, [compress.recipes]", got=recipes)
+    for name, settings in rest.items():
+        if not isinstance(settings, Mapping):
+            raise UsageError(
+                f"unknown key {name!r}",
+                where=f"{source}, [compress]",
+                expected=f"recipes, or a table [compress.{name}] of settings",
+            )
+    return tuple(recipes), rest
+
+
+def _match(pattern: re.Pattern[str], value: str, path: str, source: str) -> None:
+    if not pattern.fullmatch(value):
+        raise UsageError(
+            f"the value of {path!r} is not usable",
+            where=source,
+            got=repr(value),
+            expected=f"text like {pattern.pattern}",
+        )
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise UsageError(
+                "the project file is too large", where=str(path), expected=f"at most {_MAX_FILE_BYTES} bytes"
+            )
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("the file is not TOML", where=str(path), got=error, expected="TOML 1.0 in UTF-8") from error
+    except OSError as error:
+        raise UsageError("the file cannot be read", where=str(path), got=error) from error
+
+
+def _tool_table(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    tool = table.get("tool", {})
+    if not isinstance(tool, Mapping):
+        raise UsageError("[tool] is not a table", where=str(path))
+    return tool
+
+
+def _override(table: Mapping[str, Any], text: str) -> dict[str, Any]:
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise UsageError("not an override", where="--set", got=text, expected="a.b=VALUE, e.g. train.epochs=3")
+    try:
+        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            "the value is not TOML",
+            where=f"--set {path}",
+            got=value,
+            expected="a TOML value; text needs quotes: --set a.b='\"text\"'",
+        ) from error
+    result = dict(table)
+    inner = result
+    for key in keys[:-1]:
+        below = inner.get(key, {})
+        if not isinstance(below, Mapping):
+            raise UsageError("not a table", where=f"--set {path}", got=f"{key} = {below!r}")
+        inner[key] = dict(below)
+        inner = inner[key]
+    inner[keys[-1]] = parsed
+    return result

@@ -1,0 +1,85 @@
+"""What a build says of itself: candidates, readings, verdicts. ``result.json`` (schema 1) is made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["pass", "fail", "unverified", "inconclusive"]
+CandidateStatus = Literal["chosen", "eligible", "rejected", "failed", "unmeasured", "not built"]
+NumberKind = Literal["counted", "measured", "predicted", "quality", "exact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One budget, judged."""
+
+    budget: str  # as the project file names it, e.g. "instructions"
+    metric: str  # what was compared, e.g. "instructions_min" or "psnr_db_worst5"
+    kind: NumberKind
+    direction: Literal["max", "min"]
+    limit: float
+    value: float | None  # None: nothing of the accepted kind is known
+    unit: str
+    status: Status
+    required: bool
+    reason: str  # why it is not a plain pass or fail; empty otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Milliseconds through the profile's cost model; never a measurement."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    model: str  # what the figure is computed from
+    origin: str  # "uncalibrated", or what the model was fitted on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredLatency:
+    """Wall clock on a named device."""
+
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    runs: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedCost:
+    """Counted per inference; None inside a candidate where nothing was run."""
+
+    instructions: int
+    instructions_median: int
+    by_class: Mapping[str, int]
+    bytes_loaded: int
+    bytes_stored: int
+    macs: int | None
+    per_operator: tuple[Mapping[str, Any], ...] | None
+    unexplained_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One way to ship the model, with everything that is known of it."""
+
+    name: str
+    recipe: str
+    format: str
+    runtime: str
+    status: CandidateStatus
+    why_rejected: str  # also why not built, failed or unmeasured; empty for chosen and eligible
+    alarms: tuple[str, ...] = ()  # e.g. costs more than float on this core
+    size_bytes: int | None = None
+    parameters: int | None = None
+    peak_ram_bytes: int | None = None
+    counted: CountedCost | None = None
+    predicted: Prediction | None = None
+    measured: MeasuredLatency | None = None
+    quality: Mapping[str, Mapping[str, float]] | None = None  # {"paired": {...}, "task": {...}, "cross_isa": {...}}
+    changed: tuple[str, ...] = ()  # what the last pass changed, as sentences
+    sha256: str | None = None

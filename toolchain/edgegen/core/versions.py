@@ -1,0 +1,36 @@
+"""Versions of the libraries that can change a result, read without importing them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Distribution name -> installed version, or ``"absent"``."""
+    return {name: installed(name) or "absent" for name in distributions}
+
+
+def installed(distribution: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def machine_class() -> dict[str, str]:
+    """What makes two machines give the same floating-point bits: architecture and CPU features."""
+    flags = ""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            flags = next((line.split(":", 1)[1].strip() for line in stream if line.startswith("flags")), "")
+    except OSError:
+        pass
+    wanted = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_tile")
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "simd": " ".join(flag for flag in wanted if flag in flags.split()),
+    }

@@ -1,0 +1,131 @@
+"""The device protocol: where an exported model is executed, and the table of kinds.
+
+A device URL names the kind and, where there is one, the address: ``qemu:`` (the emulated core of the profile),
+``host:`` (this machine), ``null:`` (a complete fake for tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from edgegen.core.errors import TargetError
+from edgegen.core.lazy import load, nearest
+from edgegen.core.ports import Progress, Tensors
+from edgegen.core.targets import TargetProfile
+
+Kind = Literal["counted", "measured"]
+
+DEVICES = {
+    "qemu": "edgegen.devices.qemu_user:open_device",
+    "host": "edgegen.devices.host:open_device",
+    "null": "edgegen.devices.null:open_device",
+}
+"""URL scheme -> ``open_device(address, profile, settings) -> Device``."""
+
+WARM_RUNS = 5
+"""Counted latency is the minimum of at least this many warm inferences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSettings:
+    """What a device needs besides its profile."""
+
+    cache: Path  # edgegen's cache folder; tools are provisioned under it
+    offline: bool
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a device is, for labels and provenance."""
+
+    kind: str  # the URL scheme
+    core: str  # e.g. "cortex-a72"
+    isa: str
+    emulated: bool
+    gives: frozenset[Kind]  # which kinds of latency its readings hold
+    tools: Mapping[str, str]  # versions or digests of everything that can change a number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCost:
+    """One operator's share of an inference."""
+
+    name: str
+    operator: str
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Exact cost of one warm inference under emulation: the run with the fewest of >= 5 (``WARM_RUNS``)."""
+
+    instructions: int
+    instructions_median: int
+    by_class: Mapping[str, int]  # keys: INSTRUCTION_CLASSES; they sum to ``instructions``
+    bytes_loaded: int
+    bytes_stored: int
+    runs: int
+    per_operator: tuple[OperatorCost, ...] | None  # None: not counted
+    unexplained_ratio: float | None  # share of ``instructions`` that no operator accounts for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocked:
+    """Wall-clock milliseconds per warm inference on a real device, first inference apart."""
+
+    first_ms: float
+    runs_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one measurement gave; None where the device does not give it."""
+
+    counted: Counted | None
+    clocked: Clocked | None
+    peak_ram_bytes: int | None  # of the whole inference process: model, runtime and arena
+
+
+class Device(Protocol):
+    """Executes exported models. One model at a time; not for sharing between threads unless it says so."""
+
+    def identity(self) -> Identity:
+        """What the device is. May provision or connect.
+
+        Raises:
+            ToolMissingError: it is not there.
+        """
+
+    def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
+        """Outputs by name for samples along the first axis, each sample inferred alone.
+
+        Raises:
+            BuildError: the runtime refuses or crashes on the model.
+            ToolMissingError: the device failed or timed out.
+        """
+
+    def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        """Cost of one inference on the first sample of ``inputs``. Raises as ``run`` does."""
+
+    def close(self) -> None:
+        """Gives back whatever the device holds. Safe to call twice."""
+
+
+def open_device(url: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    """The device that ``url`` names.
+
+    Raises:
+        TargetError: a malformed URL or an unknown kind.
+    """
+    scheme, colon, address = url.partition(":")
+    if not colon or scheme not in DEVICES:
+        raise TargetError(
+            f"unknown device {url!r}",
+            expected=f"a URL that starts with {' or '.join(f'{name}:' for name in DEVICES)}{nearest(scheme, DEVICES)}",
+        )
+    device: Device = load(DEVICES[scheme])(address, profile, settings)
+    return device

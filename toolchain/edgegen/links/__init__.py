@@ -1,0 +1,1 @@
+"""Transports that data and devices share."""

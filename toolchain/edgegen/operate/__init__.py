@@ -1,0 +1,1 @@
+"""The field: serving, telemetry, drift, A/B, feedback."""
