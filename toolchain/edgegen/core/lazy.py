@@ -35,7 +35,7 @@ def load(target: str, *, extra: str | None = None) -> Any:
     return getattr(module, attribute)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[object]) -> str:
     """``"; did you mean 'x'?"`` for a likely slip of the pen, else an empty string."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    matches = get_close_matches(name, [str(item) for item in known], n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else ""
