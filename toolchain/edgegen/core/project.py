@@ -1,7 +1,7 @@
 """The project file: ``edgegen.toml`` or ``[tool.edgegen]`` in pyproject.toml, read strictly.
 
-Tables whose keys depend on a plug-in (``[model]`` on the family, ``[compress.<step>]`` on the step) are kept as plain
-mappings here and read by the room that owns the plug-in, with the same strict reader.
+Tables whose keys another room owns (``[model]``: the family's, ``[data]``, ``[train]``, ``[compress.<step>]``: the step's) are
+kept as plain mappings here and read by that room, with the same strict reader.
 """
 
 from __future__ import annotations
@@ -35,18 +35,6 @@ class ProjectTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataTable:
-    """What the model is trained and judged on: a set that ships with edgegen, or a file."""
-
-    set: str | None = setting(None, doc="name of a set under calibration_data/")
-    source: str | None = setting(
-        None, doc="path of an npz file with images and optional labels, from the project's folder"
-    )
-    origin: str | None = setting(None, doc="where a source comes from (required with source)")
-    licence: str | None = setting(None, doc="the source's licence (required with source)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportTable:
     """Which formats are offered."""
 
@@ -73,7 +61,7 @@ class TargetTable:
 class _File:
     project: ProjectTable = setting(doc="who the project is")
     model: Mapping[str, Any] = setting(doc="family = NAME and the family's settings")
-    data: DataTable = setting(doc="what the model is trained and judged on")
+    data: Mapping[str, Any] = setting({}, doc="what the model is trained and judged on: a set, or a source of your own")
     train: Mapping[str, Any] = setting({}, doc="settings of the training loop")
     compress: Mapping[str, Any] = setting({}, doc="recipes = [...] and a table of settings per step")
     export: ExportTable = setting(ExportTable(), doc="formats offered")
@@ -93,7 +81,7 @@ class Project:
     seed: int
     family: str
     model: Mapping[str, Any]  # the family's settings
-    data: DataTable
+    data: Mapping[str, Any]
     train: Mapping[str, Any]
     recipes: tuple[str, ...]
     steps: Mapping[str, Mapping[str, Any]]  # step -> its settings
@@ -193,14 +181,6 @@ def _project(file: _File, path: Path) -> Project:
             where=f"{source}, [model]",
             got=family,
             expected="family = NAME, e.g. family = 'vae'",
-        )
-    if (file.data.set is None) == (file.data.source is None):
-        raise UsageError("the data need exactly one of set and source", where=f"{source}, [data]")
-    if file.data.source is not None and not (file.data.origin and file.data.licence):
-        raise UsageError(
-            "a data source needs its origin and licence",
-            where=f"{source}, [data]",
-            expected="origin = '…', licence = '…'",
         )
     unknown = [name for name in file.export.formats if name not in FORMATS]
     if unknown or not file.export.formats:
