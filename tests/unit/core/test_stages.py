@@ -26,16 +26,18 @@ def stages(tmp_path: Path) -> Stages:
     return Stages(Store(tmp_path / "store"), Silent())
 
 
-def test_stage_runs_once(stages: Stages) -> None:
+def test_stage_runs_once(stages: Stages, tmp_path: Path) -> None:
     stage = Stage(name="work", version=1, inputs={"a": "0" * 64})
     first = stages.run(stage, _work)
     assert not first.cached
-    again = stages.run(stage, lambda folder: pytest.fail("ran twice"))
-    assert again.cached
-    assert again.record == {"answer": 42}
-    assert again.files["sub/data.txt"].path.read_text() == "data"
-    assert again.digest == first.digest
-    assert [done.cached for done in stages.finished] == [False, True]
+    again = Stages(Store(tmp_path / "store"), Silent())
+    done = again.run(stage, lambda folder: pytest.fail("ran twice"))
+    assert done.cached
+    assert done.record == {"answer": 42}
+    assert done.files["sub/data.txt"].path.read_text() == "data"
+    assert done.digest == first.digest
+    assert stages.run(stage, lambda folder: pytest.fail("ran twice")) is first
+    assert [item.cached for item in (*stages.finished, *again.finished)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -66,10 +68,10 @@ def test_stage_that_fails_leaves_nothing(stages: Stages, tmp_path: Path) -> None
     assert not stages.run(stage, _work).cached
 
 
-def test_stage_runs_again_when_its_blob_was_lost(stages: Stages) -> None:
+def test_stage_runs_again_when_its_blob_was_lost(stages: Stages, tmp_path: Path) -> None:
     stage = Stage(name="work", version=1)
     stages.run(stage, _work).files["sub/data.txt"].path.unlink()
-    assert not stages.run(stage, _work).cached
+    assert not Stages(Store(tmp_path / "store"), Silent()).run(stage, _work).cached
 
 
 def test_stage_is_shared_by_two_builders(tmp_path: Path) -> None:

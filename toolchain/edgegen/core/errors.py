@@ -111,9 +111,13 @@ class TargetError(UsageError):
 
 
 class BuildError(EdgegenError):
-    """Parsed, but cannot be trained, converted or executed; or the disk is full."""
+    """Parsed, but cannot be trained, converted or executed."""
 
     exit_code = ExitCode.BUILD
+
+
+class StorageError(BuildError):
+    """The disk is full or not writable: nothing to do with the model, so it ends the whole build."""
 
 
 class ToolMissingError(EdgegenError):

@@ -1,7 +1,7 @@
 """The project file: ``edgegen.toml`` or ``[tool.edgegen]`` in pyproject.toml, read strictly.
 
-Tables whose keys another room owns (``[model]``: the family's, ``[data]``, ``[train]``, ``[compress.<step>]``: the step's) are
-kept as plain mappings here and read by that room, with the same strict reader.
+Tables whose keys another room owns (``[model]``: the family's, ``[data]``, ``[train]``, ``[compress.<step>]``: the
+step's) are kept as plain mappings here and read by that room, with the same strict reader.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Stages:
     def __init__(self, store: Store, progress: Progress) -> None:
         self._store = store
         self._progress = progress
-        self.finished: list[Finished] = []
+        self._known: dict[str, Finished] = {}
 
     def run(self, stage: Stage, work: Callable[[Path], Mapping[str, Any]]) -> Finished:
         """The stage's result, from the store if it is there, else by calling ``work`` in an empty folder.
@@ -79,6 +79,8 @@ class Stages:
         ``work`` writes its files into the folder it is given and returns a JSON-ready record. Two processes that want
         the same stage share one run: the second waits for the first.
         """
+        if stage.key in self._known:
+            return self._known[stage.key]
         done = self._find(stage)
         if done is None:
             with locked(
@@ -86,8 +88,12 @@ class Stages:
                 on_wait=lambda: self._progress.say(f"{stage.name}: waiting for another build that is doing the same"),
             ):
                 done = self._find(stage) or self._perform(stage, work)
-        self.finished.append(done)
-        return done
+        return self._known.setdefault(stage.key, done)
+
+    @property
+    def finished(self) -> list[Finished]:
+        """Every stage that was asked for, in the order in which it came to be known."""
+        return list(self._known.values())
 
     def peek(self, stage: Stage) -> Finished | None:
         """The stage's result if it is in the store; never runs it."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.core.digests import canonical_json, sha256_bytes
-from edgegen.core.errors import BuildError, IntegrityError
+from edgegen.core.errors import IntegrityError, StorageError
 from edgegen.core.locks import locked
 
 LAYOUT = {"imageLayoutVersion": "1.0.0"}
@@ -305,14 +305,14 @@ def _hex(digest: str) -> str:
     return value
 
 
-def _unwritable(path: Path, error: OSError) -> BuildError:
+def _unwritable(path: Path, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BuildError(
+        return StorageError(
             "the disk is full",
             where=str(path),
             got=error,
             next_step="free some space (edgegen cache prune helps) and repeat the command; finished stages are kept",
         )
-    return BuildError(
+    return StorageError(
         "cannot write", where=str(path), got=error, next_step="make the folder writable, or set EDGEGEN_CACHE"
     )

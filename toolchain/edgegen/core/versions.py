@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
+from pathlib import Path
+
+from edgegen.core.digests import sha256_json, sha256_tree
+
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
@@ -34,3 +40,12 @@ def machine_class() -> dict[str, str]:
         "system": platform.system(),
         "simd": " ".join(flag for flag in wanted if flag in flags.split()),
     }
+
+
+@cache
+def source_digest(*rooms: str) -> str:
+    """Digest of the Python sources of rooms (``"train"``, ``"compress"``, …).
+
+    It is part of the key of every stage that runs their code: whoever changes the code never meets an old result.
+    """
+    return sha256_json({room: sha256_tree(_PACKAGE / room, (".py",)) for room in rooms})

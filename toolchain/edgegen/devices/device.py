@@ -88,6 +88,7 @@ class Reading:
     counted: Counted | None
     clocked: Clocked | None
     peak_ram_bytes: int | None  # of the whole inference process: model, runtime and arena
+    peak_ram_growth_bytes: int | None = None  # what loading and running the model added to it, where the device sees it
 
 
 class Device(Protocol):

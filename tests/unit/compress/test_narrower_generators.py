@@ -1,0 +1,121 @@
+"""Pruned and distilled: smaller, close to the parent, repeatable, resumable to the bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgegen.compress import matching
+from edgegen.compress.census import NothingChanged
+from edgegen.compress.channels import scaled
+from edgegen.compress.context import StepContext
+from edgegen.compress.settings import Distilled, Pruned
+from edgegen.compress.steps import apply_step, find_step
+from edgegen.core.digests import sha256_file
+from edgegen.core.errors import BuildError
+from edgegen.core.ports import Silent
+
+QUICK = {"pruned": Pruned(steps=120, batch=16), "distilled": Distilled(steps=120, batch=16)}
+SCRIPT = """
+import sys
+from pathlib import Path
+import numpy as np
+from edgegen.compress.context import StepContext
+from edgegen.compress.settings import Distilled
+from edgegen.compress.steps import apply_step, find_step
+source, folder = Path(sys.argv[1]), Path(sys.argv[2])
+apply_step(find_step("distilled", "torch"), source, folder, Distilled(steps=120, batch=16),
+           StepContext(inputs={}, seed=9, parent=source))
+"""
+
+
+@pytest.mark.parametrize("name", ["pruned", "distilled"])
+def test_it_is_smaller_and_close(name: str, generator: Path, context: StepContext, tmp_path: Path) -> None:
+    applied = apply_step(find_step(name, "torch"), generator, tmp_path, QUICK[name], context)
+    assert applied.after.parameters < applied.before.parameters * 0.8
+    assert applied.after.macs < applied.before.macs * 0.7
+    assert applied.after.operators == applied.before.operators
+    figures = applied.figures
+    assert figures["channels"] == ([24, 12, 4] if name == "pruned" else [16, 8, 4])
+    assert figures["paired_psnr_db"] > max(25, figures["paired_psnr_before_training_db"])
+    assert figures["paired_psnr_worst5_db"] <= figures["paired_psnr_db"]
+
+
+def test_another_process_gives_the_same_weights(generator: Path, context: StepContext, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    apply_step(find_step("distilled", "torch"), generator, here, QUICK["distilled"], context)
+    environment = {**os.environ, "PYTHONHASHSEED": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", SCRIPT, str(generator), str(there)], env=environment, check=True)
+    for name in ("generator.json", "generator.safetensors"):
+        assert sha256_file(here / name) == sha256_file(there / name)
+
+
+class Stopping(Silent):
+    """Ends the run after some steps, as a kill would."""
+
+    def advance(self, task: str, done: int, total: int, detail: str = "") -> None:
+        if done >= 80:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_resumes_to_the_same_bits(
+    generator: Path, context: StepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "CHECKPOINT_STEPS", 30)
+    step, kept = find_step("distilled", "torch"), tmp_path / "checkpoints"
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    whole.mkdir()
+    resumed.mkdir()
+    apply_step(step, generator, whole, QUICK["distilled"], context)
+    with pytest.raises(KeyboardInterrupt):
+        apply_step(
+            step, generator, resumed, QUICK["distilled"], replace(context, checkpoints=kept, progress=Stopping())
+        )
+    assert len(list(kept.iterdir())) == 1
+    apply_step(step, generator, resumed, QUICK["distilled"], replace(context, checkpoints=kept))
+    assert sha256_file(whole / "generator.safetensors") == sha256_file(resumed / "generator.safetensors")
+    assert not list(kept.iterdir())
+
+
+def test_a_broken_checkpoint_is_not_taken_up(generator: Path, context: StepContext, tmp_path: Path) -> None:
+    step, kept = find_step("pruned", "torch"), tmp_path / "checkpoints"
+    kept.mkdir()
+    settings = Pruned(steps=20, batch=4)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+
+    class Breaking(Silent):
+        def advance(self, task: str, done: int, total: int, detail: str = "") -> None:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(matching, "CHECKPOINT_STEPS", 5)
+        apply_step(step, generator, first, settings, replace(context, checkpoints=kept, progress=Breaking()))
+    next(kept.glob("*.pt")).write_bytes(b"half a file")
+    apply_step(step, generator, first, settings, replace(context, checkpoints=kept))
+    apply_step(step, generator, second, settings, context)
+    assert sha256_file(first / "generator.safetensors") == sha256_file(second / "generator.safetensors")
+
+
+def test_a_ratio_that_removes_nothing_is_found_out(generator: Path, context: StepContext, tmp_path: Path) -> None:
+    with pytest.raises(NothingChanged):
+        apply_step(find_step("pruned", "torch"), generator, tmp_path, Pruned(ratio=0.0), context)
+
+
+def test_without_a_parent_there_is_nothing_to_learn(generator: Path, context: StepContext, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="float parent"):
+        apply_step(find_step("distilled", "torch"), generator, tmp_path, Distilled(), replace(context, parent=None))
+
+
+def test_widths_come_in_multiples() -> None:
+    assert scaled((64, 32, 16), 0.75, 4) == (48, 24, 12)
+    assert scaled((64, 32, 2), 0.5, 4) == (32, 16, 2)
+    assert scaled((64, 32, 16), 0.05, 8) == (8, 8, 8)

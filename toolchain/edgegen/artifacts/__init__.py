@@ -1,0 +1,1 @@
+"""What is handed over: bundle, OCI layout, bill of materials, verification."""

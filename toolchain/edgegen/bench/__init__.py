@@ -1,0 +1,1 @@
+"""Cost, quality, verdicts and the report."""

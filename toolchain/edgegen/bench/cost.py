@@ -1,0 +1,56 @@
+"""One exported model on one device: outputs for every sample, and what an inference costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgegen.core.ports import Tensors
+from edgegen.core.records import read_record, write_record
+from edgegen.core.results import CountedCost, MeasuredLatency
+from edgegen.devices.device import Device, Identity, Reading
+
+
+def take_reading(device: Device, model: Path, runtime: str, inputs: Tensors) -> tuple[Tensors, dict[str, Any]]:
+    """Outputs of every sample with the device's own kernels, and the JSON-ready reading of one inference.
+
+    Raises:
+        BuildError: the device's runtime refuses the model.
+        ToolMissingError: the device failed.
+    """
+    outputs = device.run(model, runtime, inputs)
+    reading = device.measure(model, runtime, {name: array[:1] for name, array in inputs.items()})
+    return outputs, write_record(reading)
+
+
+def read_reading(plain: Mapping[str, Any]) -> Reading:
+    """A reading as ``take_reading`` stored it."""
+    return read_record(Reading, plain, "", "reading")
+
+
+def counted_cost(reading: Reading, macs: int | None) -> CountedCost | None:
+    """The counted part as results show it, or None if nothing was counted."""
+    counted = reading.counted
+    if counted is None:
+        return None
+    operators = counted.per_operator
+    return CountedCost(
+        instructions=counted.instructions,
+        instructions_median=counted.instructions_median,
+        by_class=counted.by_class,
+        bytes_loaded=counted.bytes_loaded,
+        bytes_stored=counted.bytes_stored,
+        macs=macs,
+        per_operator=None if operators is None else tuple(write_record(operator) for operator in operators),
+        unexplained_ratio=counted.unexplained_ratio,
+    )
+
+
+def measured_latency(reading: Reading, identity: Identity) -> MeasuredLatency | None:
+    """Percentiles (nearest rank) of the wall clock, or None if the device has none."""
+    if reading.clocked is None:
+        return None
+    runs = sorted(reading.clocked.runs_ms)
+    p50, p90, p99 = (runs[min(len(runs) - 1, -(-len(runs) * percent // 100) - 1)] for percent in (50, 90, 99))
+    return MeasuredLatency(p50_ms=p50, p90_ms=p90, p99_ms=p99, runs=len(runs), device=identity.core)

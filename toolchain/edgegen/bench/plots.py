@@ -1,0 +1,202 @@
+"""The Pareto plot as inline SVG whose colours are the page's own, so that it follows light, dark and print.
+
+Importing this module imports matplotlib; the report does so when it is rendered.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter
+
+from edgegen.bench.labels import Box, place_labels
+
+# Stand-ins that are replaced by the page's CSS variables in the finished SVG.
+_INK, _MUTED, _LINE, _GOOD, _BAD, _PLAIN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+_VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _GOOD: "good", _BAD: "bad", _PLAIN: "plain"}
+_CAP_DB = 70.0  # above it nobody sees a difference; identical outputs have 150
+_SMALLEST, _LARGEST = 24.0, 520.0  # marker areas in points squared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A candidate in the plot."""
+
+    number: int  # as in the table of candidates
+    name: str
+    cost: float
+    quality: float
+    size_bytes: int
+    kind: Literal["chosen", "eligible", "rejected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """What the axes mean, and where the budgets are."""
+
+    cost: str
+    quality: str
+    cost_limit: float | None
+    quality_limit: float | None
+    capped: bool  # the quality axis is in dB and ends at a cap
+
+
+def pareto_svg(points: Sequence[Point], axes: Axes, *, wide: bool) -> str:
+    """Quality over cost, area = file size. The narrow form has numbers for labels, the wide one names too."""
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": f"edgegen-{'wide' if wide else 'narrow'}",
+        "font.family": "sans-serif",
+        "font.size": 9.5 if wide else 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": _LINE,
+        "axes.labelcolor": _MUTED,
+        "text.color": _INK,
+        "xtick.color": _MUTED,
+        "ytick.color": _MUTED,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+    }
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(9.2, 4.9) if wide else (3.7, 3.9), layout="constrained")
+        renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+        plot = figure.add_subplot()
+        figure.patch.set_visible(False)
+        plot.patch.set_visible(False)
+        _draw(plot, points, axes)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # labels are placed in fixed coordinates
+        _label(plot, renderer, points, axes, wide=wide)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(buffer.getvalue().decode("utf-8"), _described(points, axes))
+
+
+def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
+    shown = [_shown(point, axes) for point in points]
+    costs = [point.cost for point in points] + ([axes.cost_limit] if axes.cost_limit else [])
+    if min(costs) > 0 and max(costs) / min(costs) > 12:
+        plot.set_xscale("log")
+        plot.set_xlim(min(costs) / 1.35, max(costs) * 1.5)
+    else:
+        span = max(costs) - min(costs) or max(costs) or 1.0
+        plot.set_xlim(max(0.0, min(costs) - 0.13 * span), max(costs) + 0.16 * span)
+    heights = shown + ([axes.quality_limit] if axes.quality_limit is not None else [])
+    span = max(heights) - min(heights) or abs(max(heights)) or 1.0
+    plot.set_ylim(min(heights) - 0.14 * span, max(heights) + 0.14 * span)
+    plot.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if axes.capped and any(point.quality > _CAP_DB for point in points):
+        plot.yaxis.set_major_formatter(
+            FuncFormatter(
+                lambda value, _: f"≥{value:g}" if value == _CAP_DB else f"{value:g}" if value < _CAP_DB else ""
+            )
+        )
+    plot.grid(color=_LINE, linewidth=0.6, alpha=0.55)
+    plot.set_axisbelow(True)
+    plot.set_xlabel(axes.cost)
+    plot.set_ylabel(axes.quality)
+    _draw_limits(plot, axes)
+    _draw_front(plot, points, axes)
+    largest = max(point.size_bytes for point in points) or 1
+    for point, height in zip(points, shown, strict=True):
+        area = max(_SMALLEST, _LARGEST * point.size_bytes / largest)
+        filled = point.kind == "chosen"
+        plot.scatter(
+            [point.cost],
+            [height],
+            s=area,
+            marker="o",
+            facecolor=_GOOD if filled else "none" if point.kind == "rejected" else _PLAIN,
+            edgecolor={"chosen": _GOOD, "eligible": _PLAIN, "rejected": _BAD}[point.kind],
+            linewidth=1.4,
+            alpha=None if filled else 0.85,
+            zorder=4 if filled else 3,
+        )
+
+
+def _draw_limits(plot: Any, axes: Axes) -> None:
+    left, right = plot.get_xlim()
+    bottom, top = plot.get_ylim()
+    wall = right if axes.cost_limit is None else axes.cost_limit
+    floor = bottom if axes.quality_limit is None else axes.quality_limit
+    if axes.cost_limit is None and axes.quality_limit is None:
+        return
+    plot.fill_between([left, wall], [floor, floor], [top, top], color=_GOOD, alpha=0.09, linewidth=0, zorder=0)
+    if axes.cost_limit is not None:
+        plot.plot([wall, wall], [bottom, top], color=_GOOD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+    if axes.quality_limit is not None:
+        plot.plot([left, right], [floor, floor], color=_GOOD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _draw_front(plot: Any, points: Sequence[Point], axes: Axes) -> None:
+    """Joins the candidates that no other beats in both cost and quality."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda item: (item.cost, -item.quality)):
+        if not front or point.quality > front[-1].quality:
+            front.append(point)
+    if len(front) > 1:
+        heights = [_shown(point, axes) for point in front]
+        plot.step([point.cost for point in front], heights, where="post", color=_MUTED, linewidth=1.0, alpha=0.6)
+
+
+def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wide: bool) -> None:
+    anchors, sizes, radii, texts = [], [], [], []
+    order = sorted(points, key=lambda item: (item.kind != "chosen", item.kind == "rejected", item.number))
+    largest = max(point.size_bytes for point in points) or 1
+    for point in order:
+        text = f"{point.number}  {point.name}" if wide else str(point.number)
+        drawn = plot.text(0, 0, text, weight="bold" if point.kind == "chosen" else "normal")
+        box = drawn.get_window_extent(renderer)
+        drawn.remove()
+        x, y = plot.transData.transform((point.cost, _shown(point, axes)))
+        anchors.append((float(x), float(y)))
+        sizes.append((box.width + 4, box.height + 1))
+        area = max(_SMALLEST, _LARGEST * point.size_bytes / largest)
+        radii.append((area / 3.1416) ** 0.5 * plot.figure.dpi / 72)
+        texts.append(text)
+    frame = plot.get_window_extent(renderer)
+    bounds = Box(left=frame.x0, bottom=frame.y0, right=frame.x1, top=frame.y1)
+    for point, text, anchor, place in zip(
+        order, texts, anchors, place_labels(anchors, sizes, radii, bounds), strict=True
+    ):
+        if place is None:
+            continue  # no room: the table of candidates has it
+        middle = ((place.left + place.right) / 2, (place.bottom + place.top) / 2)
+        if place.far:
+            inverse = plot.transData.inverted()
+            edge = (min(max(anchor[0], place.left), place.right), min(max(anchor[1], place.bottom), place.top))
+            (x0, y0), (x1, y1) = inverse.transform([anchor, edge])
+            plot.plot([x0, x1], [y0, y1], color=_MUTED, linewidth=0.6, alpha=0.7, zorder=2)
+        x, y = plot.transData.inverted().transform(middle)
+        colour = {"chosen": _GOOD, "eligible": _INK, "rejected": _MUTED}[point.kind]
+        weight = "bold" if point.kind == "chosen" else "normal"
+        plot.text(x, y, text, ha="center", va="center", color=colour, weight=weight, zorder=6)
+
+
+def _shown(point: Point, axes: Axes) -> float:
+    return min(point.quality, _CAP_DB) if axes.capped else point.quality
+
+
+def _described(points: Sequence[Point], axes: Axes) -> str:
+    return f"{axes.quality} over {axes.cost} of {len(points)} candidates; the table below holds the same figures"
+
+
+def _inline(svg: str, description: str) -> str:
+    """The SVG element alone, sized by the page, coloured by its variables."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 role="img" aria-label="{html.escape(description)}"', svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"font: ([^;\"]*?)'?sans-serif'?[^;\"]*", r"font: \1inherit-font", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg.replace("inherit-font", "system-ui, sans-serif").strip()

@@ -1,0 +1,88 @@
+"""Quality of a candidate: paired with the float model on the same inputs, seen by the feature network, across ISAs.
+
+Paired figures are the main gate of generative models: with the same latent on both sides they separate 8 from 6 bits,
+where distances between distributions stay within the noise between seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edgegen.core.errors import BuildError
+from edgegen.core.ports import Tensors
+from edgegen.metrics.table import METRICS, measure_paired, measure_task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+Figures = dict[str, float]
+"""``<metric>_<statistic>`` -> value."""
+
+_DIGITS = 6  # significant; float sums differ in the last bits between machines that are otherwise alike
+
+
+def paired_quality(reference: Tensors, candidate: Tensors) -> Figures:
+    """Every paired metric of the outputs; of several outputs, the worst figure counts.
+
+    Raises:
+        BuildError: an output is missing, has another shape, or is not finite.
+    """
+    figures: Figures = {}
+    for name, expected in reference.items():
+        produced = _checked(candidate, name, expected)
+        for metric, statistics in measure_paired(expected, produced).items():
+            for statistic, value in statistics.items():
+                _keep_worse(figures, metric, statistic, value)
+    return figures
+
+
+def task_quality(reference: Tensors, candidate: Tensors, logits: Callable[[Array], Array]) -> Figures:
+    """What the feature network makes of the outputs: agreement of the first class, divergence of the probabilities."""
+    figures: Figures = {}
+    for name, expected in reference.items():
+        produced = _checked(candidate, name, expected)
+        for metric, statistics in measure_task(logits(expected), logits(produced)).items():
+            for statistic, value in statistics.items():
+                _keep_worse(figures, metric, statistic, value)
+    return figures
+
+
+def cross_isa_quality(host: Tensors, target: Tensors) -> Figures:
+    """How far the target's kernels are from this host's, for the same file and inputs."""
+    figures = paired_quality(host, target)
+    import numpy as np
+
+    widest = max(float(np.max(np.abs(host[name].astype(np.float64) - target[name]))) for name in host)
+    return {
+        "max_abs_difference": _rounded(widest),
+        "psnr_db_mean": figures["psnr_db_mean"],
+        "psnr_db_worst5": figures["psnr_db_worst5"],
+    }
+
+
+def _checked(candidate: Tensors, name: str, expected: Array) -> Array:
+    import numpy as np
+
+    produced = candidate.get(name)
+    if produced is None or produced.shape != expected.shape:
+        raise BuildError(
+            f"the candidate's output {name!r} does not match the float model's",
+            got="no such output" if produced is None else produced.shape,
+            expected=expected.shape,
+        )
+    if not np.isfinite(produced).all():
+        raise BuildError(f"the candidate's output {name!r} holds values that are not finite")
+    return produced
+
+
+def _keep_worse(figures: Figures, metric: str, statistic: str, value: float) -> None:
+    key, rounded = f"{metric}_{statistic}", _rounded(value)
+    worse = min if METRICS[metric].better == "higher" else max
+    figures[key] = worse(figures.get(key, rounded), rounded)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,102 @@
+"""``report.html``: one self-contained page that a person enjoys reading. No script, no request, no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegen.bench.pareto import pareto_points
+from edgegen.bench.view import (
+    candidate_rows,
+    change_rows,
+    class_rows,
+    latency_rows,
+    memory_rows,
+    operator_rows,
+    provenance_rows,
+    quality_rows,
+    training_rows,
+    verdict_rows,
+)
+from edgegen.bench.wording import figure, headline, size
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render_report(
+    document: Mapping[str, Any],
+    samples: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    *,
+    device: str = "",
+) -> str:
+    """The page for a result document.
+
+    Args:
+        document: as ``result.result_document`` gives it, or read from a ``result.json``.
+        samples: outputs for the same inputs under ``"float"`` and ``"chosen"``, (samples, channels, height, width)
+            with values in 0..1 and 1 or 3 channels; without them, or where they are not images, none are shown.
+        device: what a person calls the target, e.g. ``Raspberry Pi 4 (Cortex-A72)``.
+    """
+    import jinja2
+    import markupsafe
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": figure, "size": size}
+    candidates = candidate_rows(document)
+    return environment.get_template("report.html.jinja").render(
+        document=document,
+        device=device or document["target"],
+        css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        headline=headline(document),
+        subject=document["chosen"]["candidate"] if document["chosen"] else document.get("closest"),
+        verdicts=verdict_rows(document),
+        candidates=candidates,
+        plot=_plot(document),
+        images=_images(samples),
+        classes=class_rows(document),
+        operators=operator_rows(document),
+        latencies=latency_rows(document),
+        memory=memory_rows(document),
+        quality=quality_rows(document),
+        training=training_rows(document),
+        changes=change_rows(document),
+        provenance=provenance_rows(document),
+    )
+
+
+def _images(samples: Mapping[str, Any] | None) -> Any:
+    if not samples or "float" not in samples or "chosen" not in samples:
+        return None
+    from edgegen.bench.images import side_by_side
+
+    return side_by_side(samples["float"], samples["chosen"])
+
+
+def _plot(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = pareto_points(document)
+    if found is None:
+        return None
+    import markupsafe
+
+    from edgegen.bench.plots import Axes, Point, pareto_svg
+
+    points, axes = [Point(**item) for item in found["points"]], Axes(**found["axes"])
+    return {
+        "wide": markupsafe.Markup(pareto_svg(points, axes, wide=True)),
+        "narrow": markupsafe.Markup(pareto_svg(points, axes, wide=False)),
+        "points": found["points"],
+        "left_out": found["left_out"],
+        "cost": axes.cost,
+        "quality": axes.quality,
+        "capped": axes.capped,
+    }

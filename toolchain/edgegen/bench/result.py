@@ -1,0 +1,154 @@
+"""``result.json``: everything a build found out, in one versioned document.
+
+The schema ships beside this file (``result.schema.json``); the summary, the JUnit file and the report are made from
+the document alone, so they can be made again from a ``result.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgegen.artifacts.bundle import Written
+from edgegen.bench.choose import Choice
+from edgegen.bench.judge import UNCALIBRATED
+from edgegen.core.errors import EdgegenError, ExitCode
+from edgegen.core.records import write_record
+from edgegen.core.results import Candidate, Verdict
+from edgegen.core.stages import Finished
+
+SCHEMA_VERSION = 1
+_MEMORY = ("size_bytes", "peak_ram_bytes", "arena_bytes", "flash_bytes", "stack_bytes")
+
+
+def result_document(
+    *,
+    name: str,
+    version: str,
+    target: str,
+    target_requested: str,
+    exit_code: ExitCode,
+    choice: Choice | None = None,
+    bundle: Written | None = None,
+    samples: int = 0,
+    training: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    stages: Sequence[Finished] = (),
+    not_measured: Sequence[str] = (),
+    error: EdgegenError | None = None,
+) -> dict[str, Any]:
+    """The document of schema 1, JSON-ready; figures that are not finite become null.
+
+    Args:
+        target: the profile's own name; ``target_requested`` is what was asked for (maybe an alias).
+        choice: None where the build ended before candidates could be judged.
+        bundle: what was written of the chosen candidate; None where nothing was.
+        samples: how many inputs the quality figures rest on.
+        training: evaluation of the trained model: ``{"values": {...}, "noise_floor": {...}, "samples": n}``.
+        not_measured: sentences beside those that follow from the figures themselves.
+        error: what ended the build, if something did.
+    """
+    candidates = choice.candidates if choice else ()
+    chosen = choice.chosen if choice else None
+    verdicts = choice.verdicts if choice else ()
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "version": version,
+        "target": target,
+        "target_requested": target_requested,
+        "exit_code": int(exit_code),
+        "verdicts": [write_record(verdict) for verdict in verdicts],
+        "chosen": _chosen(chosen, bundle) if chosen else None,
+        "closest": choice.closest.name if choice and choice.closest else None,
+        "candidates": [write_record(candidate) for candidate in candidates],
+        "quality": _quality(chosen, samples),
+        "latency": _latency(chosen),
+        "memory": _memory(chosen),
+        "training": dict(training) if training else None,
+        "environment": dict(environment or {}),
+        "stages": [{"name": item.name, "seconds": round(item.seconds, 3), "cached": item.cached} for item in stages],
+        "not_measured": [*_not_measured(candidates, verdicts), *not_measured],
+        "error": error.to_dict() if error else None,
+    }
+    plain = _finite(document)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def result_schema() -> dict[str, Any]:
+    """JSON Schema of the document."""
+    text = Path(__file__).with_name("result.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _chosen(candidate: Candidate, bundle: Written | None) -> dict[str, Any]:
+    return {
+        "candidate": candidate.name,
+        "recipe": candidate.recipe,
+        "format": candidate.format,
+        "runtime": candidate.runtime,
+        "bundle_digest": bundle.digest if bundle else None,
+        "files": [write_record(item) for item in bundle.files] if bundle else [],
+    }
+
+
+def _quality(candidate: Candidate | None, samples: int) -> dict[str, Any]:
+    quality = (candidate.quality if candidate else None) or {}
+    parts = dict.fromkeys(("paired", "task", "cross_isa", *quality))
+    return {part: dict(quality.get(part, {})) for part in parts} | {"samples": samples}
+
+
+def _latency(candidate: Candidate | None) -> dict[str, Any]:
+    counted = candidate.counted if candidate else None
+    predicted = candidate.predicted if candidate else None
+    measured = candidate.measured if candidate else None
+    return {
+        "counted": counted
+        and {"instructions": counted.instructions, "instructions_median": counted.instructions_median},
+        "predicted": predicted and write_record(predicted),
+        "measured": measured and write_record(measured),
+    }
+
+
+def _memory(candidate: Candidate | None) -> dict[str, Any]:
+    known = {
+        "size_bytes": candidate.size_bytes if candidate else None,
+        "peak_ram_bytes": candidate.peak_ram_bytes if candidate else None,
+    }
+    return dict.fromkeys(_MEMORY) | known
+
+
+def _not_measured(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:
+    """What a reader could take for granted and nobody measured."""
+    found = []
+    if not any(item.measured for item in candidates):
+        found.append("wall-clock latency: not measured, no device was given")
+    if not any(item.counted for item in candidates):
+        found.append("instructions: not counted, nothing ran under emulation")
+    if any(item.predicted and item.predicted.origin == UNCALIBRATED for item in candidates):
+        found.append("predicted milliseconds: the cost model was never fitted to a device")
+    if not any((item.quality or {}).get("cross_isa") for item in candidates):
+        found.append("agreement between instruction sets: not measured")
+    found.append("energy: not measured, no device with a power meter was given")
+    found += [
+        f"budget {item.budget}: {item.status}, {item.reason}"
+        for item in verdicts
+        if item.status in ("unverified", "inconclusive")
+    ]
+    return found
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: what is not a number is not known."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,105 @@
+"""``edgegen build``: the whole pipeline, and what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgegen.cli.console import output_options, print_json, progress
+from edgegen.core.errors import EdgegenError, ExitCode, gravest
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(epilog="Example: edgegen build --target raspberrypi")
+@click.option(
+    "--target", "-t", "targets", multiple=True, required=True, help="Target profile; may be given several times."
+)
+@click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
+@click.option("--device", help="Device URL to prove on, instead of the profile's own.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results. Default: build/.")
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Measurements at once. Default: one a CPU.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and list the candidates; build nothing.")
+@output_options
+def command(
+    targets: tuple[str, ...],
+    project: Path | None,
+    device: str | None,
+    out: Path | None,
+    offline: bool,
+    jobs: int | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Take the project through the whole pipeline and bundle what keeps its budgets."""
+    from edgegen.pipeline.build import order
+
+    # Every target is checked before any is built: a slip of the pen is told at once, not after an hour.
+    orders = [order(project, target=target, device=device, out=out, overrides=overrides) for target in targets]
+    if dry_run:
+        _list(orders, as_json=as_json)
+        return int(ExitCode.OK)
+    codes, documents = [], []
+    for ordered in orders:
+        code, document = _one(ordered, offline=offline, jobs=jobs, as_json=as_json, quiet=quiet)
+        codes.append(code)
+        documents.append(document)
+    code = gravest(codes)
+    if as_json:
+        print_json(
+            documents[0] if len(documents) == 1 else {"schema_version": 1, "exit_code": int(code), "results": documents}
+        )
+    return int(code)
+
+
+def _one(ordered: Any, *, offline: bool, jobs: int | None, as_json: bool, quiet: bool) -> tuple[ExitCode, Any]:
+    from edgegen.pipeline.build import build_ordered
+    from edgegen.pipeline.hand_over import write_failure
+
+    try:
+        with progress(quiet=quiet) as teller:
+            result = build_ordered(ordered, offline=offline, jobs=jobs, progress=teller)
+    except EdgegenError as error:
+        if error.exit_code is ExitCode.USAGE:
+            raise
+        print(f"edgegen: {error.paragraph()}", file=sys.stderr)
+        return error.exit_code, write_failure(ordered, error)
+    except Exception as error:
+        write_failure(ordered, EdgegenError(f"internal error: {type(error).__name__}: {error}"))
+        raise
+    if not as_json:
+        from edgegen.cli.outcome import show
+
+        show(result)
+    return result.exit_code, result.document
+
+
+def _list(orders: list[Any], *, as_json: bool) -> None:
+    rows = [
+        {
+            "target": ordered.profile.name,
+            "candidate": str(item.name),
+            "runtime": item.runtime,
+            "not_built": item.not_built,
+        }
+        for ordered in orders
+        for item in ordered.planned
+    ]
+    if as_json:
+        print_json({"schema_version": 1, "exit_code": 0, "candidates": rows})
+        return
+    for row in rows:
+        click.echo(
+            f"{row['target']:<16}{row['candidate']:<36}"
+            + (f"not built: {row['not_built']}" if row["not_built"] else "")
+        )

@@ -1,0 +1,184 @@
+"""The one table of compression steps. Importing it imports no library outside edgegen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgegen.compress.context import StepContext
+from edgegen.compress.settings import Distilled, Nothing, Pruned, StaticInt8, WeightGranularity, WeightInt8
+from edgegen.core.errors import BuildError, UsageError
+from edgegen.core.lazy import load, nearest
+from edgegen.core.models import Census
+from edgegen.core.records import read_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One compression step on one form."""
+
+    name: str
+    form: str
+    target: str  # "module:function" of (source folder, folder to write into, settings, context) -> figures or None
+    settings: type = Nothing
+    extra: str | None = None
+    tools: tuple[str, ...] = ()  # packages whose version can change what it gives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a step did."""
+
+    step: str
+    form: str
+    before: Census
+    after: Census
+    changed: tuple[str, ...]
+    figures: Mapping[str, Any] = field(default_factory=dict)  # what the step itself reports
+
+
+_ORT = ("onnx", "onnxruntime")
+_AEQ = ("ai-edge-quantizer", "ai-edge-litert")
+
+STEPS: dict[tuple[str, str], Step] = {
+    (step.name, step.form): step
+    for step in (
+        Step(name="float32", form="torch", target="edgegen.compress.unchanged:apply"),
+        Step(name="float32", form="onnx", target="edgegen.compress.unchanged:apply"),
+        Step(name="float32", form="litert", target="edgegen.compress.unchanged:apply"),
+        Step(
+            name="pruned",
+            form="torch",
+            target="edgegen.compress.torch_steps:apply_pruned",
+            settings=Pruned,
+            tools=("torch",),
+        ),
+        Step(
+            name="distilled",
+            form="torch",
+            target="edgegen.compress.torch_steps:apply_distilled",
+            settings=Distilled,
+            tools=("torch",),
+        ),
+        Step(name="float16", form="onnx", target="edgegen.compress.onnx_float16:apply", tools=("onnx",)),
+        Step(
+            name="weight-int8",
+            form="onnx",
+            target="edgegen.compress.onnx_weight_int8:apply",
+            settings=WeightInt8,
+            tools=("onnx",),
+        ),
+        Step(
+            name="dynamic-int8",
+            form="onnx",
+            target="edgegen.compress.onnx_dynamic_int8:apply",
+            settings=WeightGranularity,
+            tools=_ORT,
+        ),
+        Step(
+            name="static-int8",
+            form="onnx",
+            target="edgegen.compress.onnx_static_int8:apply",
+            settings=StaticInt8,
+            tools=_ORT,
+        ),
+        Step(
+            name="float16",
+            form="litert",
+            target="edgegen.compress.litert_quantize:apply_float16",
+            extra="litert",
+            tools=_AEQ,
+        ),
+        Step(
+            name="weight-int8",
+            form="litert",
+            target="edgegen.compress.litert_quantize:apply_weight_int8",
+            settings=WeightGranularity,
+            extra="litert",
+            tools=_AEQ,
+        ),
+        Step(
+            name="dynamic-int8",
+            form="litert",
+            target="edgegen.compress.litert_quantize:apply_dynamic_int8",
+            settings=WeightGranularity,
+            extra="litert",
+            tools=_AEQ,
+        ),
+        Step(
+            name="static-int8",
+            form="litert",
+            target="edgegen.compress.litert_quantize:apply_static_int8",
+            settings=StaticInt8,
+            extra="litert",
+            tools=_AEQ,
+        ),
+    )
+}
+
+NOT_BUILT: dict[tuple[str, str], str] = {
+    ("pruned", "onnx"): "pruning rebuilds the torch generator; a model that came as ONNX has none",
+    ("pruned", "litert"): "pruning rebuilds the torch generator; a model that came as LiteRT has none",
+    ("distilled", "onnx"): "distillation trains a torch student; a model that came as ONNX has no family",
+    ("distilled", "litert"): "distillation trains a torch student; a model that came as LiteRT has no family",
+    ("weight-int4", "onnx"): "onnxruntime has 4-bit kernels for MatMul alone; convolutions would stay as they are",
+    ("weight-int4", "litert"): "not offered in this version",
+}
+"""(step, form) -> why there is no such step, as users are told."""
+
+
+def step_names() -> list[str]:
+    """Names of all steps, in the table's order."""
+    return list(dict.fromkeys(name for name, _ in STEPS))
+
+
+def find_step(name: str, form: str) -> Step:
+    """The step of that name on that form.
+
+    Raises:
+        UsageError: no step has that name.
+        BuildError: it does not exist on that form; the error says why.
+    """
+    if (name, form) in STEPS:
+        return STEPS[name, form]
+    if (name, form) in NOT_BUILT:
+        raise BuildError(f"there is no {name} for {form}", got=NOT_BUILT[name, form])
+    if name in step_names():
+        forms = [known for step, known in STEPS if step == name]
+        raise BuildError(f"there is no {name} for {form}", expected=f"the form {' or '.join(forms)}")
+    raise UsageError(
+        "unknown compression step",
+        got=name,
+        expected=f"one of {', '.join(step_names())}{nearest(name, step_names())}",
+        next_step="correct [compress] recipes",
+    )
+
+
+def read_settings(step: Step, settings: Mapping[str, Any], source: str) -> Any:
+    """The step's settings, read strictly from a table of the project file."""
+    return read_record(step.settings, settings, f"compress.{step.name}", source)
+
+
+def apply_step(step: Step, source: Path, folder: Path, settings: Any, context: StepContext) -> Applied:
+    """Runs a step from one folder into another and proves that it did something.
+
+    Args:
+        source: the folder that holds the form's files (``export.formats.FORM_FILES``); may come from a stranger.
+        folder: an existing folder that gets files of the same names.
+
+    Raises:
+        NothingChanged: the step left the model as it was.
+        BuildError: it failed.
+        ToolMissingError: its library is not installed.
+    """
+    from edgegen.compress.census import census_of_form, refuse_unchanged
+
+    before = census_of_form(source, step.form)
+    figures = load(step.target, extra=step.extra)(source, folder, settings, context)
+    after = census_of_form(folder, step.form)
+    found = [] if step.name == "float32" else refuse_unchanged(f"{step.name} ({step.form})", before, after)
+    return Applied(
+        step=step.name, form=step.form, before=before, after=after, changed=tuple(found), figures=dict(figures or {})
+    )

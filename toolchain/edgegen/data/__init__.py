@@ -1,0 +1,1 @@
+"""Sets with a digest, an origin and a preprocessing contract."""

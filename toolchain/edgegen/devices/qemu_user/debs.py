@@ -1,0 +1,163 @@
+"""Debian packages without root: downloaded through a private apt state, unpacked into a folder.
+
+Apt itself checks the packages against the signed Release files of the machine's own sources. Nothing of the machine's
+package state is read or written, and no maintainer script runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from edgegen.core.errors import ToolMissingError
+from edgegen.devices.qemu_user.toolbox import Toolbox, run_tool
+
+_NEXT = (
+    "on Debian or Ubuntu check that `apt-get update` works; elsewhere install qemu-user and an aarch64 cross compiler "
+    "with your package manager"
+)
+# Entries of third parties are left out: they can fail, and could offer packages of the same names.
+_ARCHIVE_KEYS = re.compile(r"(debian|ubuntu)-archive-")
+Keep = Callable[[str], bool]
+"""Says for a path inside a package ("usr/bin/x") whether it is unpacked."""
+
+
+def available() -> bool:
+    """Whether this machine can fetch Debian packages at all."""
+    return all(shutil.which(name) for name in ("apt-get", "apt-config", "dpkg-deb"))
+
+
+class Apt:
+    """A private apt state for one set-up; use as a context manager, it is removed afterwards."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+        self._state: Path | None = None
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Apt:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cleanup.close()
+
+    def unpack(self, packages: Sequence[str], folder: Path, *, skip: re.Pattern[str], keep: Keep) -> Mapping[str, str]:
+        """Unpacks ``packages`` and what they depend on, less the packages that ``skip`` matches.
+
+        Returns package name -> version of what was unpacked.
+
+        Raises:
+            ToolMissingError: offline, not a Debian machine, or apt fails.
+        """
+        state = self._open(packages)
+        archives = state / "cache" / "archives"
+        for stale in archives.glob("*.deb"):
+            stale.unlink()
+        self._toolbox.progress.say(f"downloading packages: {', '.join(packages)}")
+        run_tool(
+            ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install", *packages],
+            what=f"cannot download {' '.join(packages)}",
+            next_step=_NEXT,
+            env=self._environment(state),
+        )
+        versions = {}
+        for deb in sorted(archives.glob("*.deb")):
+            name, version = deb.name.split("_")[:2]
+            if not skip.fullmatch(name):
+                _unpack_one(deb, folder, keep)
+                versions[name] = version.replace("%3a", ":")
+        return versions
+
+    def _open(self, packages: Sequence[str]) -> Path:
+        """The private state, with fresh package lists."""
+        if self._state is not None:
+            return self._state
+        self._toolbox.need_network(" ".join(packages))
+        if not available():
+            raise ToolMissingError(
+                f"{' '.join(packages)}: not installed, and this machine has no apt to fetch them", next_step=_NEXT
+            )
+        state = self._cleanup.enter_context(self._toolbox.scratch("apt"))
+        for name in ("state/lists/partial", "cache/archives/partial", "sources"):
+            (state / name).mkdir(parents=True)
+        (state / "state" / "status").touch()
+        _copy_sources(state / "sources")
+        (state / "apt.conf").write_text(_configuration(state), encoding="utf-8")
+        self._toolbox.progress.say("reading the package lists")
+        run_tool(
+            ["apt-get", "-qq", "update"],
+            what="cannot read the package lists",
+            next_step=_NEXT,
+            env=self._environment(state),
+        )
+        self._state = state
+        return state
+
+    @staticmethod
+    def _environment(state: Path) -> dict[str, str]:
+        return dict(os.environ) | {"APT_CONFIG": str(state / "apt.conf"), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def _configuration(state: Path) -> str:
+    """The machine's own ways to reach its sources (proxies, certificates), and nothing else of its configuration."""
+    dump = run_tool(["apt-config", "dump"], what="cannot read apt's configuration", next_step=_NEXT)
+    own = [line for line in dump.splitlines() if line.startswith("Acquire::")]
+    return "\n".join(
+        [
+            *own,
+            f'Dir::State "{state}/state";',
+            f'Dir::State::status "{state}/state/status";',
+            f'Dir::Cache "{state}/cache";',
+            'Dir::Etc::sourcelist "/dev/null";',
+            f'Dir::Etc::sourceparts "{state}/sources";',
+            'Dir::Etc::main "/dev/null";',
+            'Dir::Etc::parts "/dev/null";',
+            'Dir::Etc::preferences "/dev/null";',
+            'Dir::Etc::preferencesparts "/dev/null";',
+            'APT::Architecture "amd64";',
+            'APT::Architectures {"amd64";};',
+            'APT::Sandbox::User "";',
+            'Acquire::Languages "none";',
+            'Debug::NoLocking "1";',
+            "",
+        ]
+    )
+
+
+def _copy_sources(folder: Path) -> None:
+    """The machine's sources of its own distribution; all of them where none says whose it is."""
+    etc = Path("/etc/apt")
+    files = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]
+    texts = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in files if path.is_file()}
+    own = {name: text for name, text in texts.items() if _ARCHIVE_KEYS.search(text)}
+    for name, text in (own or texts).items():
+        if name.endswith((".list", ".sources")):
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def _unpack_one(deb: Path, folder: Path, keep: Keep) -> None:
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process:
+        if process.stdout is None:
+            raise ToolMissingError("cannot read a package", where=deb.name)
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            for member in archive:
+                member.name = member.name.removeprefix("./")
+                if member.isdir() or not keep(member.name):
+                    continue
+                if member.islnk():
+                    member.linkname = member.linkname.removeprefix("./")
+                if member.issym() and member.linkname.startswith("/"):
+                    continue  # would point into the machine
+                archive.extract(member, folder, filter="data")
+        status = process.wait()
+    if status != 0:
+        raise ToolMissingError("a package cannot be unpacked", where=deb.name, got=f"dpkg-deb status {status}")

@@ -1,0 +1,147 @@
+"""``qemu:`` the target's exact core under QEMU's user emulation, with its instructions counted.
+
+Its clock and its resident memory are the host's and are never read: readings hold counted figures only.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from edgegen.core.errors import BuildError, TargetError, ToolMissingError
+from edgegen.core.ports import Tensors
+from edgegen.core.targets import TargetProfile
+from edgegen.devices.device import WARM_RUNS, Counted, Device, DeviceSettings, Identity, Reading
+from edgegen.devices.qemu_user import guest
+from edgegen.devices.qemu_user.counts import Counts, cheapest, median_instructions, read_counts
+from edgegen.devices.qemu_user.operators import PerOperator, per_operator
+from edgegen.devices.qemu_user.provision import Tools, provision
+from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
+
+# Runtimes settle within the first three inferences or so; the rest are equal.
+_WARM = max(WARM_RUNS, 10)
+_PROFILED_RUNS = 4
+_TIMEOUT_S = 900.0
+
+
+class QemuUserDevice:
+    """An emulated aarch64 core. May be shared between threads: every call has a guest and a folder of its own."""
+
+    def __init__(self, profile: TargetProfile, settings: DeviceSettings, *, timeout_s: float = _TIMEOUT_S) -> None:
+        self._profile = profile
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._tools: Tools | None = None
+
+    def identity(self) -> Identity:
+        """See Device. Sets the tools up at the first call."""
+        tools = self._provisioned()
+        return Identity(
+            kind="qemu",
+            core=tools.cpu,
+            isa=self._profile.isa,
+            emulated=True,
+            gives=frozenset({"counted"}),
+            tools=tools.versions,
+        )
+
+    def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
+        """See Device."""
+        tools = self._for_runtime(runtime)
+        with guest.run_folder() as folder:
+            write_tensors(folder / guest.INPUTS, inputs)
+            guest.run_guest(tools, self._job(model, runtime, runs=0, count=False), folder)
+            read_counts(folder / guest.COUNTS, regions=0)
+            return read_tensors(folder / guest.OUTPUTS)
+
+    def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        """See Device: the fewest instructions of ten warm inferences of the first sample."""
+        tools = self._for_runtime(runtime)
+        first = {name: array[:1] for name, array in inputs.items()}
+        counts = self._count(tools, model, runtime, first)
+        warm = counts.regions[1:]
+        best = cheapest(warm)
+        operators = self._operators(tools, model, runtime, first, best.instructions)
+        counted = Counted(
+            instructions=best.instructions,
+            instructions_median=median_instructions(warm),
+            by_class=best.by_class,
+            bytes_loaded=best.bytes_loaded,
+            bytes_stored=best.bytes_stored,
+            runs=len(warm),
+            per_operator=operators.costs if operators else None,
+            unexplained_ratio=operators.unexplained_ratio if operators else None,
+        )
+        return Reading(
+            counted=counted,
+            clocked=None,
+            peak_ram_bytes=counts.peak_bytes,
+            peak_ram_growth_bytes=counts.growth_bytes,
+        )
+
+    def close(self) -> None:
+        """Holds nothing: every guest has ended when its call returned."""
+
+    def _count(self, tools: Tools, model: Path, runtime: str, sample: Tensors) -> Counts:
+        runs = 1 + _WARM
+        with guest.run_folder() as folder:
+            write_tensors(folder / guest.INPUTS, sample)
+            guest.run_guest(tools, self._job(model, runtime, runs=runs, count=True), folder)
+            read_tensors(folder / guest.OUTPUTS)
+            return read_counts(folder / guest.COUNTS, regions=runs)
+
+    def _operators(
+        self, tools: Tools, model: Path, runtime: str, sample: Tensors, instructions: int
+    ) -> PerOperator | None:
+        """A second guest with the runtime's profiler on, so that the main count is not disturbed by it."""
+        if runtime != "onnxruntime":
+            return None  # LiteRT gives the whole graph to XNNPACK, which has no profile here
+        job = self._job(model, runtime, runs=_PROFILED_RUNS, count=True, profile=True)
+        try:
+            with guest.run_folder() as folder:
+                write_tensors(folder / guest.INPUTS, sample)
+                guest.run_guest(tools, job, folder)
+                counts = read_counts(folder / guest.COUNTS, regions=_PROFILED_RUNS)
+                profiles = sorted(folder.glob(f"{guest.PROFILE_PREFIX}*.json"))
+                return per_operator(profiles[0], counts.clocks[-1], instructions) if profiles else None
+        except (BuildError, ToolMissingError) as error:
+            self._settings.progress.say(f"no costs per operator: {error.what}")
+            return None
+
+    def _job(self, model: Path, runtime: str, *, runs: int, count: bool, profile: bool = False) -> guest.Job:
+        return guest.Job(
+            runtime=runtime, model=model, runs=runs, count=count, profile=profile, timeout_s=self._timeout_s
+        )
+
+    def _for_runtime(self, runtime: str) -> Tools:
+        tools = self._provisioned()
+        if runtime not in tools.libraries:
+            raise TargetError(
+                f"the runtime {runtime!r} is not emulated for {self._profile.name}", expected=f"one of {', '.join(tools.libraries)}"
+            )
+        return tools
+
+    def _provisioned(self) -> Tools:
+        with self._lock:
+            if self._tools is None:
+                self._tools = provision(
+                    self._profile,
+                    self._settings.cache,
+                    offline=self._settings.offline,
+                    progress=self._settings.progress,
+                )
+            return self._tools
+
+
+def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    """``qemu:`` takes no address.
+
+    Raises:
+        TargetError: an address was given, or the profile has no emulation.
+    """
+    if address:
+        raise TargetError("qemu: takes no address", got=f"qemu:{address}", expected="qemu:")
+    if profile.emulator is None or profile.board is None:
+        raise TargetError(f"the target {profile.name!r} has no emulation", expected="[emulator] and [board] in its profile")
+    return QemuUserDevice(profile, settings)

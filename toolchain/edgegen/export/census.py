@@ -1,0 +1,175 @@
+"""Counts what a model file consists of.
+
+Counted as multiply-accumulates per inference: convolutions (also transposed and depthwise), dense layers, matrix
+products and, in ONNX, the recurrent operators, in float and in their integer forms; quantize and dequantize nodes
+around them change nothing. The body of an If, Loop or Scan counts once. Element-wise work, pooling, resizing,
+softmax and attention operators fused into one node count nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegen.core.errors import BuildError, UsageError
+from edgegen.core.models import FORMATS, Census
+from edgegen.export.model_bytes import LARGEST_TENSOR_ELEMENTS
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_ONNX_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+# Operator -> places of the data and the weight input: the integer forms carry scales in between.
+_ONNX_CONVOLUTIONS = {"Conv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3), "FusedConv": (0, 1)}
+_ONNX_PRODUCTS = {
+    "Gemm": (0, 1),
+    "MatMul": (0, 1),
+    "MatMulInteger": (0, 1),
+    "QLinearMatMul": (0, 3),
+    "QGemm": (0, 3),
+    "FusedMatMul": (0, 1),
+    "DynamicQuantizeMatMul": (0, 1),
+    "MatMulIntegerToFloat": (0, 1),
+}
+
+
+def census(path: Path, format_name: str) -> Census:
+    """Operators by type (those in bodies included), elements of all constants, bytes of the file, and MACs.
+
+    Raises:
+        UsageError: the file cannot be parsed, or the format is unknown.
+        BuildError: shapes that are not fixed, so the work cannot be counted.
+    """
+    if format_name == "onnx":
+        return _census_onnx(path)
+    if format_name == "litert":
+        return _census_litert(path)
+    raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
+
+
+def _census_onnx(path: Path) -> Census:
+    from edgegen.export.onnx_file import constants, nodes, read_onnx
+
+    model = read_onnx(path)
+    shapes = onnx_shapes(model, str(path))
+    return Census(
+        operators=dict(sorted(Counter(node.op_type for node in nodes(model)).items())),
+        parameters=sum(math.prod(tensor.dims) for tensor in constants(model)),
+        bytes=path.stat().st_size,
+        macs=sum(_macs_of_node(node, shapes, str(path)) for node in nodes(model)),
+    )
+
+
+def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
+    """Shape of every value whose shape is fixed, by name.
+
+    Raises:
+        BuildError: onnx cannot infer shapes, or a value is impossibly large.
+    """
+    import onnx
+
+    from edgegen.export.onnx_file import graphs
+
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise BuildError("the shapes inside the model contradict each other", where=where, got=error) from error
+    shapes: dict[str, tuple[int, ...]] = {}
+    for graph in graphs(inferred):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            axes = value.type.tensor_type.shape.dim
+            if value.type.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in axes):
+                shapes[value.name] = tuple(axis.dim_value for axis in axes)
+        for tensor in graph.initializer:
+            shapes[tensor.name] = tuple(tensor.dims)
+    for name, shape in shapes.items():
+        if math.prod(shape) > LARGEST_TENSOR_ELEMENTS:
+            raise BuildError(f"the tensor {name!r} is too large to run", where=where, got=list(shape))
+    return shapes
+
+
+def _macs_of_node(node: NodeProto, shapes: Shapes, where: str) -> int:
+    kind = node.op_type
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in shapes:
+            raise BuildError(
+                f"the work of a {kind} cannot be counted: the shape of {name!r} is not fixed",
+                where=where,
+                next_step="export the model with fixed shapes",
+            )
+        return shapes[name]
+
+    if kind in _ONNX_CONVOLUTIONS:
+        weight = shape(node.input[_ONNX_CONVOLUTIONS[kind][1]])  # (out, in / groups, *kernel)
+        return math.prod(shape(node.output[0])) * math.prod(weight[1:])
+    if kind == "ConvTranspose":
+        weight = shape(node.input[1])  # (in, out / groups, *kernel)
+        return math.prod(shape(node.input[0])) * math.prod(weight[1:])
+    if kind in _ONNX_PRODUCTS:
+        left, right = (shape(node.input[place]) for place in _ONNX_PRODUCTS[kind])
+        flipped = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        inner = left[-2 if flipped else -1]
+        if len(right) < 2:
+            return math.prod(left)
+        # Outputs of the fused forms are unknown to onnx's inference, so the product's shape comes from its inputs.
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        outer = math.prod(left) // max(inner, 1)
+        batches = math.prod(right[:-2]) if len(left) == 2 else 1
+        return outer * inner * right[-2 if transposed else -1] * batches
+    if kind == "MatMulNBits":
+        sizes = {attribute.name: attribute.i for attribute in node.attribute}
+        return math.prod(shape(node.input[0])) * int(sizes["N"])
+    if kind in _ONNX_GATES:
+        length, batch, _ = shape(node.input[0])
+        directions, gates_hidden, width = shape(node.input[1])
+        hidden = gates_hidden // _ONNX_GATES[kind]
+        return length * batch * directions * gates_hidden * (width + hidden)
+    return 0
+
+
+def _census_litert(path: Path) -> Census:
+    from edgegen.export.litert_file import operator_names, read_litert
+
+    model = read_litert(path)
+    operators: Counter[str] = Counter()
+    macs = 0
+    for subgraph, operator, name in operator_names(model):
+        operators[name] += 1
+        macs += _macs_of_operator(subgraph, operator, name)
+    stored = sum(
+        math.prod(_shape(tensor))
+        for subgraph in model.subgraphs
+        for tensor in subgraph.tensors
+        if model.buffers[tensor.buffer].data is not None or model.buffers[tensor.buffer].size > 1
+    )
+    return Census(operators=dict(sorted(operators.items())), parameters=stored, bytes=path.stat().st_size, macs=macs)
+
+
+def _macs_of_operator(subgraph: Any, operator: Any, name: str) -> int:
+    def shape(index: int) -> tuple[int, ...]:
+        return _shape(subgraph.tensors[index])
+
+    if name in ("CONV_2D", "CONV_3D"):
+        return math.prod(shape(operator.outputs[0])) * math.prod(shape(operator.inputs[1])[1:])  # (out, *kernel, in)
+    if name == "DEPTHWISE_CONV_2D":
+        return math.prod(shape(operator.outputs[0])) * math.prod(shape(operator.inputs[1])[1:3])  # (1, h, w, out)
+    if name == "TRANSPOSE_CONV":
+        out, height, width, _ = shape(operator.inputs[1])
+        return math.prod(shape(operator.inputs[2])) * out * height * width
+    if name == "FULLY_CONNECTED":
+        return math.prod(shape(operator.outputs[0])) * shape(operator.inputs[1])[-1]
+    if name == "BATCH_MATMUL":
+        options = operator.builtinOptions
+        left = shape(operator.inputs[0])
+        return math.prod(shape(operator.outputs[0])) * left[-2 if options is not None and options.adjX else -1]
+    return 0
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return () if tensor.shape is None else tuple(int(axis) for axis in tensor.shape)

@@ -1,0 +1,37 @@
+"""The one table of converters between forms, and the files that a form consists of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegen.core.errors import UsageError
+from edgegen.core.lazy import load
+from edgegen.core.models import FORMATS
+
+FORM_FILES = {
+    "torch": ("generator.json", "generator.safetensors"),
+    **{form: (name,) for form, name in FORMATS.items()},
+}
+"""Form -> the files that hold it, all in one folder."""
+
+CONVERTERS = {
+    ("torch", "onnx"): "edgegen.export.onnx:convert",
+    ("torch", "litert"): "edgegen.export.litert:convert",
+}
+"""(from, to) -> a function of (source folder, folder to write into)."""
+
+_EXTRAS = {"litert": "litert"}
+
+
+def convert(source: Path, folder: Path, *, form: str, to: str) -> None:
+    """Writes the model in ``source`` into ``folder`` in another form.
+
+    Raises:
+        UsageError: there is no converter between the two forms.
+        BuildError: the model cannot be converted.
+        ToolMissingError: the converter's library is not installed.
+    """
+    if (form, to) not in CONVERTERS:
+        known = ", ".join(f"{start} to {end}" for start, end in CONVERTERS)
+        raise UsageError("there is no converter between these forms", got=f"{form} to {to}", expected=f"one of {known}")
+    load(CONVERTERS[form, to], extra=_EXTRAS.get(to))(source, folder)

@@ -1,0 +1,1 @@
+"""Quality and cost figures as pure functions over arrays."""

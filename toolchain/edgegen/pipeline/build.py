@@ -1,0 +1,300 @@
+"""``edgegen build``: data, training, compression, export, proof, verdict, bundle, in this order and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegen.artifacts.bundle import discard
+from edgegen.bench.choose import choose
+from edgegen.bench.cost import counted_cost, measured_latency
+from edgegen.bench.judge import exit_code
+from edgegen.bench.predict import predict
+from edgegen.core.budgets import Budget, read_budgets
+from edgegen.core.cache import Cache, max_bytes
+from edgegen.core.errors import BuildError, EdgegenError, ExitCode, StorageError, ToolMissingError
+from edgegen.core.locks import locked
+from edgegen.core.ports import Progress, Silent
+from edgegen.core.project import Project, load_project
+from edgegen.core.results import Candidate
+from edgegen.core.stages import Stages
+from edgegen.core.targets import TargetProfile, load_target
+from edgegen.devices.device import DeviceSettings, Identity, open_device
+from edgegen.metrics.table import METRICS
+from edgegen.pipeline.hand_over import Outcome, hand_over, write_failure
+from edgegen.pipeline.make import Maker
+from edgegen.pipeline.plan import Planned, plan
+from edgegen.pipeline.prove import Made, Proof, Prover
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a build gave: ``document`` is ``result.json``, ``folder`` is where everything lies."""
+
+    document: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the build means to a CI system."""
+        return ExitCode(self.document["exit_code"])
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A row a candidate.
+
+        Raises:
+            ToolMissingError: pandas is not installed.
+        """
+        from edgegen.core.lazy import load
+
+        frame: pandas.DataFrame = load("pandas:json_normalize", extra="data")(list(self.document["candidates"]))
+        return frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One build that was asked for, checked: nothing below can be refused as a mistake of the project file."""
+
+    project: Project
+    profile: TargetProfile
+    requested: str  # the target's name as asked
+    budgets: Mapping[str, Budget]
+    planned: tuple[Planned, ...]
+    device_url: str
+    folder: Path
+
+
+def order(
+    project: Project | Path | None,
+    *,
+    target: str,
+    device: str | None = None,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Order:
+    """Reads and checks everything that a person wrote.
+
+    Raises:
+        UsageError: the project file, the target or an override is wrong.
+    """
+    if not isinstance(project, Project):
+        project = load_project(project, tuple(overrides))
+    profile = load_target(target)
+    gated = {name: metric for name, metric in METRICS.items() if metric.kind != "unpaired"}
+    budgets = read_budgets(project.budget_tables(profile.name, target), gated, "budgets", project.source)
+    return Order(
+        project=project,
+        profile=profile,
+        requested=target,
+        budgets=budgets,
+        planned=plan(project, profile),
+        device_url=device or profile.device,
+        folder=(out or project.folder / "build") / target,
+    )
+
+
+def build(
+    project: Project | Path | None = None,
+    *,
+    target: str,
+    device: str | None = None,
+    offline: bool = False,
+    jobs: int | None = None,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    cache: Cache | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Takes a project through the whole pipeline for one target.
+
+    Args:
+        project: a project, the folder of one, or None for the one in reach of the working folder.
+        target: name of a target profile.
+        device: URL of the device to prove on; None is the profile's own.
+        offline: never touch the network; what is not there stays unverified.
+        jobs: measurements at once; None is the number of CPUs.
+        out: where ``<target>/`` goes; None is ``build/`` in the project's folder.
+        overrides: ``a.b=value`` pairs over the project file.
+
+    Returns:
+        the result, also for a build that failed a budget or could not be judged: look at ``exit_code``.
+
+    Raises:
+        EdgegenError: the build ended before anything could be judged; ``result.json`` says so too, unless the mistake
+            is in the command or the project file.
+    """
+    ordered = order(project, target=target, device=device, out=out, overrides=overrides)
+    try:
+        return build_ordered(ordered, offline=offline, jobs=jobs, cache=cache, progress=progress)
+    except EdgegenError as error:
+        if error.exit_code is not ExitCode.USAGE:
+            write_failure(ordered, error)
+        raise
+
+
+def build_ordered(
+    ordered: Order,
+    *,
+    offline: bool = False,
+    jobs: int | None = None,
+    cache: Cache | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """The same for what was checked already; leaves telling of an error to the caller."""
+    cache, progress = cache or Cache(), progress or Silent()
+    settings = DeviceSettings(cache=cache.root, offline=offline, progress=progress)
+    try:
+        ordered.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            "cannot write", where=str(ordered.folder), got=error, next_step="choose a folder with --out"
+        ) from error
+    with (
+        cache.in_use(),
+        locked(ordered.folder / ".lock", on_wait=lambda: progress.say("waiting for another build of this")),
+    ):
+        # An earlier build's bundle must not outlive a build that fails, however it ends.
+        discard(ordered.folder)
+        document = _build(ordered, cache, settings, jobs or os.cpu_count() or 1)
+    _tidy(cache)
+    return Result(document=document, folder=ordered.folder)
+
+
+def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) -> Mapping[str, Any]:
+    stages = Stages(cache.store(), settings.progress)
+    maker = Maker(ordered.project, stages, cache, settings.progress)
+    identity, missing = _identify(ordered, settings)
+    made, lost = _make_all(maker, ordered.planned)
+    evaluated = maker.evaluated()
+    proofs: Mapping[str, Proof] = {}
+    if identity is not None:
+        prover = Prover(
+            maker,
+            ordered.profile,
+            identity,
+            lambda: open_device(ordered.device_url, ordered.profile, settings),
+            jobs,
+        )
+        try:
+            proofs = prover.prove([item for item in made if not item.exported.record["refused"]])
+        except ToolMissingError as error:
+            missing = error.paragraph()
+    named = {str(item.planned.name): item for item in made}
+    candidates = [
+        _candidate(
+            planned, named.get(str(planned.name)), proofs.get(str(planned.name)), lost, missing, ordered, identity
+        )
+        for planned in ordered.planned
+    ]
+    choice = choose(candidates, ordered.budgets, ordered.profile)
+    code = exit_code(choice.verdicts) if choice.closest or choice.chosen else ExitCode.BUILD
+    if code is ExitCode.OK and choice.chosen is None:
+        # Every budget that there is holds, but nothing ran on the target: that is not a proof.
+        code = ExitCode.NOT_JUDGED
+    outcome = Outcome(
+        order=ordered,
+        choice=choice,
+        exit_code=code,
+        made=named,
+        proofs=proofs,
+        identity=identity,
+        missing=missing,
+        evaluated=evaluated,
+    )
+    return hand_over(outcome, maker, stages)
+
+
+def _identify(ordered: Order, settings: DeviceSettings) -> tuple[Identity | None, str]:
+    """The device's identity, or why there is none. A build without its device still makes what can be made."""
+    device = open_device(ordered.device_url, ordered.profile, settings)
+    try:
+        return device.identity(), ""
+    except ToolMissingError as error:
+        settings.progress.say(f"nothing will be measured: {error.paragraph()}")
+        return None, error.paragraph()
+    finally:
+        device.close()
+
+
+def _make_all(maker: Maker, planned: Sequence[Planned]) -> tuple[list[Made], dict[str, tuple[str, str]]]:
+    """What could be made, and (status, reason) by name of what could not."""
+    made: list[Made] = []
+    lost: dict[str, tuple[str, str]] = {}
+    maker.trained()
+    for item in planned:
+        name = str(item.name)
+        if item.not_built:
+            lost[name] = ("not built", item.not_built)
+            continue
+        try:
+            made.append(Made(planned=item, exported=maker.exported(item)))
+        except ToolMissingError as error:
+            lost[name] = ("not built", error.next_step or error.what)
+        except StorageError:
+            raise
+        except BuildError as error:
+            lost[name] = ("failed", error.paragraph())
+    return made, lost
+
+
+def _candidate(
+    planned: Planned,
+    made: Made | None,
+    proof: Proof | None,
+    lost: Mapping[str, tuple[str, str]],
+    missing: str,
+    ordered: Order,
+    identity: Identity | None,
+) -> Candidate:
+    name = str(planned.name)
+    known: dict[str, Any] = {
+        "name": name,
+        "recipe": planned.name.recipe,
+        "format": planned.name.format,
+        "runtime": planned.runtime,
+    }
+    if made is None:
+        status, reason = lost[name]
+        return Candidate(status=status, why_rejected=reason, **known)  # type: ignore[arg-type]
+    export = made.exported.record["export"]
+    known |= {
+        "size_bytes": export["size_bytes"],
+        "parameters": export["census"]["parameters"],
+        "sha256": export["sha256"],
+        "changed": tuple(made.exported.record["changed"]),
+    }
+    if made.exported.record["refused"]:
+        return Candidate(status="rejected", why_rejected=str(made.exported.record["refused"]), **known)
+    if proof is None or identity is None:
+        return Candidate(status="unmeasured", why_rejected=missing or "the device gave nothing", **known)
+    if proof.failed or proof.reading is None:
+        return Candidate(status="failed", why_rejected=proof.failed, **known)
+    counted = counted_cost(proof.reading, export["census"]["macs"])
+    return Candidate(
+        status="eligible",
+        why_rejected="",
+        peak_ram_bytes=proof.reading.peak_ram_bytes,
+        counted=counted,
+        predicted=predict(counted, ordered.profile) if counted else None,
+        measured=measured_latency(proof.reading, identity),
+        quality=proof.quality,
+        **known,
+    )
+
+
+def _tidy(cache: Cache) -> None:
+    """Keeps the store under its cap, unless another build is at work: then that one will."""
+    limit = max_bytes()
+    if cache.store().usage().bytes <= limit:
+        return
+    try:
+        with cache.alone():
+            cache.store().prune(limit)
+    except ToolMissingError:
+        return

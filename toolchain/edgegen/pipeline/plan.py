@@ -1,0 +1,127 @@
+"""What will be built: every recipe in every format, with the reason where a combination does not exist.
+
+Pure: reads the project, the profile and the table of steps; touches no file and imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from edgegen.compress.steps import NOT_BUILT, STEPS, read_settings, step_names
+from edgegen.core.errors import UsageError
+from edgegen.core.lazy import nearest
+from edgegen.core.models import CandidateName
+from edgegen.core.project import Project
+from edgegen.core.targets import TargetProfile
+from edgegen.core.versions import installed
+
+PARENT = "float32"
+"""The recipe that changes nothing: the reference that every other is compared with."""
+
+NEEDS = {"litert": ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")}
+"""Format -> distributions without which it cannot be built; they make up the extra of the same name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One candidate to be."""
+
+    name: CandidateName
+    runtime: str
+    torch_steps: tuple[str, ...]  # applied to the torch generator, in order
+    format_steps: tuple[str, ...]  # applied to the exported file, in order
+    not_built: str  # why it cannot be; empty if it can
+
+
+def plan(project: Project, profile: TargetProfile) -> tuple[Planned, ...]:
+    """Every candidate of a build, the float parents first.
+
+    Raises:
+        UsageError: a recipe names an unknown step, or orders its steps so that they cannot be applied.
+    """
+    recipes = sorted(
+        (_read(recipe, project.source) for recipe in project.recipes), key=lambda steps: steps != (PARENT,)
+    )
+    if (PARENT,) not in recipes:
+        # Without the float parent there is nothing to compare quality or cost with.
+        recipes.insert(0, (PARENT,))
+    return tuple(_planned(steps, format_name, profile) for steps in recipes for format_name in project.formats)
+
+
+def step_settings(project: Project) -> dict[tuple[str, str], Any]:
+    """The settings of every step on every form, from the ``[compress.<step>]`` tables.
+
+    A step's table serves all forms that the step works on; a key that one form lacks is that form's to ignore.
+
+    Raises:
+        UsageError: a table of no step, a key that no form of the step knows, or a value that is not usable.
+    """
+    for name in project.steps:
+        if name not in step_names():
+            raise UsageError(
+                f"unknown key {name!r}",
+                where=f"{project.source}, [compress]",
+                expected=f"recipes, or the name of a step{nearest(name, step_names())}",
+            )
+    read = {}
+    for (name, form), step in STEPS.items():
+        table = project.steps.get(name, {})
+        own = {item.name for item in fields(step.settings)}
+        others = {
+            item.name for (other, _), sibling in STEPS.items() if other == name for item in fields(sibling.settings)
+        }
+        read[name, form] = read_settings(
+            step, {key: value for key, value in table.items() if key in own or key not in others}, project.source
+        )
+    return read
+
+
+def _read(recipe: str, source: str) -> tuple[str, ...]:
+    steps = tuple(recipe.split("+"))
+    for step in steps:
+        if step not in step_names() and step not in {name for name, _ in NOT_BUILT}:
+            raise UsageError(
+                f"unknown step {step!r} in the recipe {recipe!r}",
+                where=f"{source}, [compress.recipes]",
+                expected=f"steps joined by +, each one of {', '.join(step_names())}{nearest(step, step_names())}",
+            )
+    if PARENT in steps and len(steps) > 1:
+        raise UsageError(f"{PARENT} stands alone", where=f"{source}, [compress.recipes]", got=recipe)
+    on_torch = [("torch" in _forms(step)) for step in steps]
+    if on_torch != sorted(on_torch, reverse=True):
+        raise UsageError(
+            "steps on the trained model come before steps on the exported file",
+            where=f"{source}, [compress.recipes]",
+            got=recipe,
+            expected="+".join(sorted(steps, key=lambda step: "torch" not in _forms(step))),
+        )
+    return steps
+
+
+def _forms(step: str) -> set[str]:
+    return {form for name, form in STEPS if name == step}
+
+
+def _planned(steps: tuple[str, ...], format_name: str, profile: TargetProfile) -> Planned:
+    torch_steps = tuple(step for step in steps if step != PARENT and "torch" in _forms(step))
+    format_steps = tuple(step for step in steps if step not in torch_steps and step != PARENT)
+    return Planned(
+        name=CandidateName(steps=steps, format=format_name),
+        runtime=profile.runtimes.get(format_name, ""),
+        torch_steps=torch_steps,
+        format_steps=format_steps,
+        not_built=_obstacle(format_steps, format_name, profile),
+    )
+
+
+def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProfile) -> str:
+    if format_name not in profile.runtimes:
+        return f"{profile.name} has no runtime for {format_name}"
+    if any(installed(distribution) is None for distribution in NEEDS.get(format_name, ())):
+        return f"pip install 'edgegen[{format_name}]'"
+    for step in format_steps:
+        if (step, format_name) not in STEPS:
+            return NOT_BUILT.get((step, format_name), f"there is no {step} for {format_name}")
+    return ""

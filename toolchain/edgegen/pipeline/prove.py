@@ -1,0 +1,188 @@
+"""From exported files to figures: every candidate on the target's own kernels, each reading a stage."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgegen.bench.cost import read_reading, take_reading
+from edgegen.core.errors import BuildError, StorageError
+from edgegen.core.models import FORMATS
+from edgegen.core.ports import Tensors
+from edgegen.core.stages import Finished, Stage
+from edgegen.core.targets import TargetProfile
+from edgegen.core.versions import machine_class, source_digest, versions
+from edgegen.devices.device import Device, Identity, Reading
+from edgegen.pipeline.make import TOOLS, Maker
+from edgegen.pipeline.plan import PARENT, Planned
+
+OUTPUTS = "outputs.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A candidate whose file exists."""
+
+    planned: Planned
+    exported: Finished
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.exported.files[FORMATS[self.planned.name.format]].path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the device said of one candidate; ``failed`` says why it said nothing, or is empty."""
+
+    reading: Reading | None = None
+    outputs: Path | None = None  # npz, a row a quality sample
+    quality: Mapping[str, Mapping[str, float]] | None = None
+    failed: str = ""
+
+
+class Prover:
+    """Runs candidates on one device."""
+
+    def __init__(
+        self, maker: Maker, profile: TargetProfile, identity: Identity, connect: Callable[[], Device], jobs: int
+    ) -> None:
+        self._maker = maker
+        self._profile = profile
+        self._identity = identity
+        self._connect = connect
+        # A wall clock wants the machine for itself; counts do not care who else is running.
+        self._workers = jobs if "measured" not in identity.gives else 1
+        self._local = threading.local()
+
+    def prove(self, candidates: Sequence[Made]) -> dict[str, Proof]:
+        """A proof for every candidate, by name.
+
+        Raises:
+            ToolMissingError: the device failed.
+        """
+        with ThreadPoolExecutor(self._workers) as pool:
+            try:
+                readings = dict(
+                    zip((str(made.planned.name) for made in candidates), pool.map(self._run, candidates), strict=True)
+                )
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return {name: self._judged(name, candidates, readings) for name in readings}
+
+    # -- one candidate -------------------------------------------------------------------------------------------
+
+    def _run(self, made: Made) -> Finished | str:
+        stage = Stage(
+            name=f"measure {made.planned.name} on {self._profile.name}",
+            version=1,
+            inputs={"model": made.exported.files[FORMATS[made.planned.name.format]].sha256},
+            settings={
+                "runtime": made.planned.runtime,
+                "profile": self._profile.digest,
+                "device": self._identity.kind,
+                "quality": self._maker.quality_inputs(),
+            },
+            tools={**self._identity.tools, "edgegen": source_digest("devices", "bench")},
+        )
+        try:
+            return self._maker.stages.run(stage, lambda folder: self._measure(made, folder))
+        except StorageError:
+            raise
+        except BuildError as error:
+            return error.paragraph()
+
+    def _measure(self, made: Made, folder: Path) -> Mapping[str, Any]:
+        if not hasattr(self._local, "device"):
+            self._local.device = self._connect()
+        outputs, reading = take_reading(
+            self._local.device, made.model, made.planned.runtime, self._maker.draw_quality_inputs()
+        )
+        _save(outputs, folder / OUTPUTS)
+        return {"reading": reading}
+
+    def _on_host(self, made: Made) -> Finished:
+        form = made.planned.name.format
+        stage = Stage(
+            name=f"run {made.planned.name} on this host",
+            version=1,
+            inputs={"model": made.exported.files[FORMATS[form]].sha256},
+            settings={"quality": self._maker.quality_inputs(), "machine": machine_class()},
+            tools={**versions(TOOLS[form]), "edgegen": source_digest("export")},
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            from edgegen.export.host_runtime import run_on_host
+
+            _save(run_on_host(made.model, form, self._maker.draw_quality_inputs()), folder / OUTPUTS)
+            return {}
+
+        return self._maker.stages.run(stage, work)
+
+    # -- quality -------------------------------------------------------------------------------------------------
+
+    def _judged(self, name: str, candidates: Sequence[Made], readings: Mapping[str, Finished | str]) -> Proof:
+        measured = readings[name]
+        if isinstance(measured, str):
+            return Proof(failed=measured)
+        made = next(made for made in candidates if str(made.planned.name) == name)
+        parent = readings.get(f"{PARENT}@{made.planned.name.format}")
+        reading = read_reading(measured.record["reading"])
+        outputs = measured.files[OUTPUTS].path
+        if not isinstance(parent, Finished):
+            return Proof(reading=reading, outputs=outputs)
+        try:
+            quality = self._quality(made, measured, parent)
+        except BuildError as error:
+            return Proof(failed=error.paragraph())
+        return Proof(reading=reading, outputs=outputs, quality=quality)
+
+    def _quality(self, made: Made, measured: Finished, parent: Finished) -> Mapping[str, Mapping[str, float]]:
+        features = self._maker.features()
+        other = None if self._profile.isa in (platform.machine(), "null") else self._on_host(made)
+        stage = Stage(
+            name=f"quality of {made.planned.name} on {self._profile.name}",
+            version=1,
+            inputs={
+                "outputs": measured.files[OUTPUTS].sha256,
+                "parent": parent.files[OUTPUTS].sha256,
+                "features": features.digest,
+                "host": other.files[OUTPUTS].sha256 if other else "",
+            },
+            tools={**versions(TOOLS["torch"]), "edgegen": source_digest("metrics", "bench", "train")},
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            from edgegen.bench.quality import cross_isa_quality, paired_quality, task_quality
+            from edgegen.train.feature_net import load_feature_net
+
+            outputs, reference = _load(measured), _load(parent)
+            quality = {"paired": paired_quality(reference, outputs)}
+            if "absent" not in features.record:
+                network = load_feature_net({file: blob.path for file, blob in features.files.items()})
+                quality["task"] = task_quality(reference, outputs, lambda images: network(images)[1])
+            if other is not None:
+                quality["cross_isa"] = cross_isa_quality(_load(other), outputs)
+            return quality
+
+        return self._maker.stages.run(stage, work).record
+
+
+def _save(tensors: Tensors, path: Path) -> None:
+    from edgegen.export.golden import npz_bytes
+
+    path.write_bytes(npz_bytes(tensors))
+
+
+def _load(finished: Finished) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(finished.files[OUTPUTS].path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

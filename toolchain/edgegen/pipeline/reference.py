@@ -1,0 +1,129 @@
+"""The project file's whole schema, and the reference page made from it.
+
+``core`` knows the tables; families, data, training and steps own what stands inside some of them. Only here is
+everything known at once. ``python -m edgegen.pipeline.reference DIR`` writes both files; a test keeps them current.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgegen.compress.steps import STEPS
+from edgegen.core.budgets import RESOURCES, QualityBudget
+from edgegen.core.project import project_schema
+from edgegen.core.records import json_schema
+from edgegen.data.sets import DataSettings
+from edgegen.metrics.table import METRICS
+from edgegen.train.families import FAMILIES, find_family
+from edgegen.train.settings import TrainSettings
+
+SCHEMA_FILE, PAGE_FILE = "edgegen.schema.json", "project-file.md"
+
+_HEAD = """# The project file
+
+`edgegen.toml`, or `[tool.edgegen]` in `pyproject.toml`: the one in reach of the working folder, upward to the
+repository's root, or the one in the folder that `--project DIR` names. Both in one folder, or none, is an error.
+An unknown key is an error that names the file, the key and the nearest right name. `--set a.b=VALUE` overrides a key
+for one command; values are TOML. `edgegen.schema.json` beside this page is the same as JSON Schema, for editors.
+
+This page is made from the code: `python -m edgegen.pipeline.reference toolchain/edgegen/docs`.
+"""
+
+
+def full_schema() -> dict[str, Any]:
+    """JSON Schema of the project file with everything that families, steps and metrics allow."""
+    schema = project_schema()
+    tables = schema["properties"]
+    tables["model"] = _described(_model(), "the family and its settings")
+    tables["data"] = _described(json_schema(DataSettings), "what the model is trained and judged on")
+    tables["train"] = _described(json_schema(TrainSettings), "the training loop")
+    tables["compress"] = _described(_compress(), "recipes, and settings of their steps")
+    tables["budgets"] = _described(_budgets(), "limits that a build must keep")
+    tables["targets"]["additionalProperties"]["properties"]["budgets"] = _budgets()
+    return schema
+
+
+def page() -> str:
+    """The reference as Markdown."""
+    lines = [_HEAD]
+    for name, table in full_schema()["properties"].items():
+        lines += _section(name, table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _model() -> dict[str, Any]:
+    families = {name: json_schema(find_family(name).settings) for name in FAMILIES}
+    properties: dict[str, Any] = {"family": {"enum": list(families), "description": "what kind of model"}}
+    for schema in families.values():
+        properties |= schema["properties"]
+    return {"type": "object", "properties": properties, "required": ["family"], "additionalProperties": False}
+
+
+def _compress() -> dict[str, Any]:
+    recipes = {"type": "array", "items": {"type": "string"}, "description": "candidates: step names joined by +"}
+    properties: dict[str, Any] = {"recipes": recipes}
+    for (name, form), step in STEPS.items():
+        inner = json_schema(step.settings)
+        forms = properties.get(name, {}).get("description", "")
+        properties[name] = _described(inner, f"{forms}, {form}" if forms else f"works on: {form}")
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _budgets() -> dict[str, Any]:
+    properties = {name: json_schema(record) for name, record in RESOURCES.items()}
+    for name, metric in METRICS.items():
+        if metric.kind != "unpaired":
+            properties[name] = _described(json_schema(QualityBudget), metric.doc)
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _described(schema: dict[str, Any], text: str) -> dict[str, Any]:
+    return {**schema, "description": text}
+
+
+def _section(path: str, table: Mapping[str, Any]) -> Iterator[str]:
+    yield f"\n## `[{path}]`\n"
+    if table.get("description"):
+        yield _sentence(table["description"]) + "\n"
+    inner = {name: item for name, item in table.get("properties", {}).items() if item.get("properties")}
+    plain = {name: item for name, item in table.get("properties", {}).items() if name not in inner}
+    if plain:
+        yield from ("| key | type | default | meaning |", "|---|---|---|---|")
+        for name, item in plain.items():
+            default = _default(item, name in table.get("required", ()))
+            yield f"| `{name}` | {_type(item)} | {default} | {_meaning(item)} |"
+    for name, item in inner.items():
+        yield from _section(f"{path}.{name}", item)
+
+
+def _type(item: Mapping[str, Any]) -> str:
+    if "enum" in item:
+        return " or ".join(f"`{json.dumps(option)}`" for option in item["enum"])
+    if item.get("type") == "array":
+        return f"list of {_type(item['items'])}"
+    return str(item.get("type", "any")).replace("object", "table")
+
+
+def _default(item: Mapping[str, Any], required: bool) -> str:
+    if required:
+        return "required"
+    return f"`{json.dumps(item['default'])}`" if "default" in item else "none"
+
+
+def _meaning(item: Mapping[str, Any]) -> str:
+    limits = [f"{word} {item[key]:g}" for key, word in (("minimum", "at least"), ("maximum", "at most")) if key in item]
+    return "; ".join(text for text in (_sentence(item.get("description", "")), ", ".join(limits)) if text)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    (folder / SCHEMA_FILE).write_text(json.dumps(full_schema(), indent=1) + "\n", encoding="utf-8")
+    (folder / PAGE_FILE).write_text(page(), encoding="utf-8")
