@@ -169,8 +169,8 @@ def test_calibration_inputs_that_are_not_finite_or_missing(
     if not (forms / form).is_dir():
         pytest.skip("the extra litert is not installed")
     step = find_step("static-int8", form)
+    broken = {"latent": np.full((2, 8), np.inf, dtype=np.float32)}
     with pytest.raises(BuildError, match="not finite"):
-        broken = {"latent": np.full((2, 8), np.inf, dtype=np.float32)}
         apply_step(step, forms / form, tmp_path, step.settings(), replace(context, inputs=broken))
     with pytest.raises(BuildError, match="calibration inputs"):
         apply_step(step, forms / form, tmp_path, step.settings(), replace(context, inputs={}))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edgegen.compress.steps import NOT_BUILT, STEPS, find_step, read_settings
-from edgegen.core.errors import BuildError, UsageError
+from edgegen.core.errors import BuildError, ToolMissingError, UsageError
 from edgegen.core.lazy import load
 from edgegen.core.records import json_schema
 
@@ -51,3 +51,11 @@ def test_settings_are_read_strictly() -> None:
         read_settings(find_step("pruned", "torch"), {"ratoi": 0.5}, "edgegen.toml")
     with pytest.raises(UsageError, match="at most"):
         read_settings(find_step("pruned", "torch"), {"ratio": 1.5}, "edgegen.toml")
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    monkeypatch.delitem(sys.modules, "edgegen.compress.litert_quantize", raising=False)
+    step = find_step("static-int8", "litert")
+    with pytest.raises(ToolMissingError, match=r"edgegen\[litert\]"):
+        load(step.target, extra=step.extra)

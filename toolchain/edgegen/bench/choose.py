@@ -12,7 +12,8 @@ from edgegen.core.results import Candidate, Verdict
 from edgegen.core.targets import TargetProfile
 
 PARENT = "float32"
-_NEVER_RAN = ("failed", "not built")
+_OUT = ("failed", "not built", "rejected")
+"""A candidate that comes with one of these never ran: it failed, or its last pass changed nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +57,11 @@ def choose(candidates: Sequence[Candidate], budgets: Mapping[str, Budget], profi
         _Judged(candidate=marked, verdicts=judge(budgets, marked, profile))
         for marked in _with_alarms(candidates, profile)
     ]
-    keeping = [item for item in judged if item.candidate.status not in _NEVER_RAN and item.keeps_all]
+    keeping = [item for item in judged if item.candidate.status not in _OUT and item.keeps_all]
     best = min(keeping, key=lambda item: (bool(item.candidate.alarms), _cost(item.candidate)), default=None)
     nearest = None
     if best is None:
-        running = [item for item in judged if item.candidate.status not in _NEVER_RAN]
+        running = [item for item in judged if item.candidate.status not in _OUT]
         nearest = min(running, key=_distance, default=None)
     marked = {item.candidate.name: _marked(item, best) for item in judged}
     shown = best or nearest
@@ -112,7 +113,7 @@ def _distance(item: _Judged) -> tuple[bool, int, int, float, bool, tuple[int, fl
 
 def _marked(item: _Judged, best: _Judged | None) -> Candidate:
     candidate = item.candidate
-    if candidate.status in (*_NEVER_RAN, "unmeasured"):
+    if candidate.status in (*_OUT, "unmeasured"):
         return candidate
     if item is best:
         return replace(candidate, status="chosen", why_rejected="")

@@ -43,7 +43,8 @@ def side_by_side(reference: Array, candidate: Array) -> SideBySide | None:
     order = _order(left, right)
     left, right = left[order], right[order]
     difference = right - left
-    widest = float(np.max(np.abs(difference)))
+    # One outlier must not hide the rest: all but the largest 0.5 % of the differences fit the range of colours.
+    widest = float(np.quantile(np.abs(difference), 0.995))
     gain = 1 if widest == 0 else int(2 ** np.clip(np.floor(np.log2(1 / widest)), 0, 10))
     return SideBySide(
         reference=_mosaic(left),

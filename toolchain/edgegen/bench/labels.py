@@ -42,13 +42,14 @@ def place_labels(
     sizes: Sequence[tuple[float, float]],
     radii: Sequence[float],
     bounds: Box,
+    avoid: Sequence[Box] = (),
 ) -> list[Box | None]:
     """A box for each label, or None where there is no room; earlier labels have the better places.
 
     Args:
         anchors: centres of the markers, in pixels; ``radii`` theirs.
         sizes: width and height of each label.
-        bounds: no label leaves it.
+        bounds: no label leaves it; ``avoid``: no label covers it.
     """
     markers = [
         Box(left=x - radius, bottom=y - radius, right=x + radius, top=y + radius)
@@ -60,7 +61,7 @@ def place_labels(
         free = (
             box
             for box in _places(anchor, size, radius)
-            if box.within(bounds) and not any(box.overlaps(other) for other in (*placed, *markers))
+            if box.within(bounds) and not any(box.overlaps(other) for other in (*placed, *markers, *avoid))
         )
         best = next(free, None)
         if best is not None:

@@ -13,11 +13,11 @@ def pareto_points(document: Document) -> Row | None:
     axes = [
         (
             "instructions per inference (counted)",
-            lambda item: (item["counted"] or {}).get("instructions"),
+            _instructions,
             "instructions",
         ),
-        ("median latency in ms (measured)", lambda item: (item["measured"] or {}).get("p50_ms"), "latency"),
-        ("size in bytes (exact)", lambda item: item["size_bytes"], "size"),
+        ("median latency in ms (measured)", _median_ms, "latency"),
+        ("size in bytes (exact)", _size_bytes, "size"),
     ]
     key, label, budget = _quality_axis(document)
     for title, cost_of, cost_budget in axes:
@@ -61,6 +61,19 @@ def _quality_axis(document: Document) -> tuple[str, str, str]:
         return key, f"PSNR against float in dB ({worst})", "psnr_db"
     key = "top1_agreement_ratio_mean" if "top1_agreement_ratio_mean" in keys else "top1_agreement_ratio"
     return key, "agreement with float (ratio)", "top1_agreement_ratio"
+
+
+def _instructions(item: Mapping[str, Any]) -> float | None:
+    return item["counted"]["instructions"] if item["counted"] else None
+
+
+def _median_ms(item: Mapping[str, Any]) -> float | None:
+    return item["measured"]["p50_ms"] if item["measured"] else None
+
+
+def _size_bytes(item: Mapping[str, Any]) -> float | None:
+    size_bytes: float | None = item["size_bytes"]
+    return size_bytes
 
 
 def _any_part(item: Mapping[str, Any], key: str) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
             alpha=None if filled else 0.85,
             zorder=4 if filled else 3,
         )
+        if filled:
+            plot.scatter([point.cost], [height], s=(area**0.5 + 9) ** 2, facecolor="none", edgecolor=_GOOD, zorder=4)
 
 
 def _draw_limits(plot: Any, axes: Axes) -> None:
@@ -161,13 +164,13 @@ def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wid
         anchors.append((float(x), float(y)))
         sizes.append((box.width + 4, box.height + 1))
         area = max(_SMALLEST, _LARGEST * point.size_bytes / largest)
-        radii.append((area / 3.1416) ** 0.5 * plot.figure.dpi / 72)
+        halo = 5.0 if point.kind == "chosen" else 0.0
+        radii.append(((area / math.pi) ** 0.5 + halo) * plot.figure.dpi / 72)
         texts.append(text)
     frame = plot.get_window_extent(renderer)
     bounds = Box(left=frame.x0, bottom=frame.y0, right=frame.x1, top=frame.y1)
-    for point, text, anchor, place in zip(
-        order, texts, anchors, place_labels(anchors, sizes, radii, bounds), strict=True
-    ):
+    places = place_labels(anchors, sizes, radii, bounds, _limit_lines(plot, axes, bounds))
+    for point, text, anchor, place in zip(order, texts, anchors, places, strict=True):
         if place is None:
             continue  # no room: the table of candidates has it
         middle = ((place.left + place.right) / 2, (place.bottom + place.top) / 2)
@@ -180,6 +183,18 @@ def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wid
         colour = {"chosen": _GOOD, "eligible": _INK, "rejected": _MUTED}[point.kind]
         weight = "bold" if point.kind == "chosen" else "normal"
         plot.text(x, y, text, ha="center", va="center", color=colour, weight=weight, zorder=6)
+
+
+def _limit_lines(plot: Any, axes: Axes, bounds: Box) -> list[Box]:
+    """The dashed limits as thin boxes, in pixels."""
+    found = []
+    if axes.cost_limit is not None:
+        x = float(plot.transData.transform((axes.cost_limit, plot.get_ylim()[0]))[0])
+        found.append(Box(left=x - 1, bottom=bounds.bottom, right=x + 1, top=bounds.top))
+    if axes.quality_limit is not None:
+        y = float(plot.transData.transform((plot.get_xlim()[0], axes.quality_limit))[1])
+        found.append(Box(left=bounds.left, bottom=y - 1, right=bounds.right, top=y + 1))
+    return found
 
 
 def _shown(point: Point, axes: Axes) -> float:
@@ -196,7 +211,7 @@ def _inline(svg: str, description: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 role="img" aria-label="{html.escape(description)}"', svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r"font: ([^;\"]*?)'?sans-serif'?[^;\"]*", r"font: \1inherit-font", svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
-    return svg.replace("inherit-font", "system-ui, sans-serif").strip()
+    return svg.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,13 @@ from edgegen.bench.view import (
     training_rows,
     verdict_rows,
 )
-from edgegen.bench.wording import figure, headline, size
+from edgegen.bench.wording import headline, size
 
 if TYPE_CHECKING:
     import numpy as np
+    from markupsafe import Markup
 
+_BREAKS = frozenset("+@/")
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -51,7 +54,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure, "size": size}
+    environment.filters |= {"size": size, "breakable": _breakable}
     candidates = candidate_rows(document)
     return environment.get_template("report.html.jinja").render(
         document=document,
@@ -71,6 +74,16 @@ def render_report(
         training=training_rows(document),
         changes=change_rows(document),
         provenance=provenance_rows(document),
+    )
+
+
+def _breakable(text: str) -> Markup:
+    """The text, escaped, with places where a long name may break: after +, @ and /."""
+    import markupsafe
+
+    return markupsafe.Markup("").join(
+        markupsafe.escape(part) + markupsafe.Markup("<wbr>") if part in _BREAKS else markupsafe.escape(part)
+        for part in re.split(r"([+@/])", text)
     )
 
 

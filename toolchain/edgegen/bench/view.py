@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegen.bench.summary import verdicts_of
-from edgegen.bench.wording import figure, sign, size, subject_of
+from edgegen.bench.wording import band, figure, sign, size, subject_of
 from edgegen.core.results import Verdict
 from edgegen.core.targets import INSTRUCTION_CLASSES
 from edgegen.metrics.table import METRICS
@@ -138,7 +138,7 @@ def latency_rows(document: Document) -> list[Row]:
         },
         {
             "kind": "predicted",
-            "value": f"{figure(predicted['low_ms'])} to {figure(predicted['high_ms'])} ms" if predicted else None,
+            "value": band(predicted["low_ms"], predicted["high_ms"]) if predicted else None,
             "detail": f"{predicted['model']}; {_origin(predicted)}" if predicted else "no cost model, or no counts",
         },
     ]
@@ -237,7 +237,7 @@ def _paired(item: Mapping[str, Any], key: str, unit: str) -> str:
 
 
 def _predicted(predicted: Mapping[str, Any] | None) -> str:
-    return f"{figure(predicted['low_ms'])}–{figure(predicted['high_ms'])} ms" if predicted else ""
+    return band(predicted["low_ms"], predicted["high_ms"]) if predicted else ""
 
 
 def _origin(predicted: Mapping[str, Any]) -> str:

@@ -18,6 +18,11 @@ def figure(value: float | None, unit: str = "") -> str:
     return f"{text} {unit}" if unit and unit != "instructions" else text
 
 
+def band(low_ms: float, high_ms: float) -> str:
+    """A predicted latency as a person reads it: its band, to two digits, for it has no more."""
+    return f"{low_ms:.2g} to {high_ms:.2g} ms" if high_ms < 100 else f"{low_ms:,.0f} to {high_ms:,.0f} ms"
+
+
 def size(value: int | None) -> str:
     """Bytes as a person reads them: KiB or MiB from 10 KiB on."""
     if value is None:

@@ -86,7 +86,7 @@ def _quantize(source: Path, folder: Path, recipe: Recipe, calibrate: Callable[[]
             tool.load_quantization_recipe(recipe.get_quantization_recipe())
             ranges = None if calibrate is None else calibrate()
             data = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model
-        except (ValueError, RuntimeError, KeyError, TypeError, NotImplementedError) as error:
+        except (ValueError, RuntimeError, KeyError, IndexError, TypeError, NotImplementedError) as error:
             reason = error  # the quantizer has no error class of its own
     if reason is not None:
         raise BuildError(

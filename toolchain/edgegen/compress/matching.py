@@ -6,6 +6,7 @@ its checkpoint ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegen.compress.context import StepContext
-from edgegen.core.digests import sha256_json
+from edgegen.core.digests import sha256_bytes, sha256_json
 from edgegen.core.errors import BuildError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _HELD_OUT_SAMPLES = 256
 _WORST_SHARE = 0.05
 _BETAS = (0.9, 0.99)
 _RISING_STEPS = 100
+_DIGEST_BYTES = 64
 
 Latents = Callable[[int, int], tuple[Tensor, ...]]
 
@@ -102,7 +104,7 @@ def match(
 
 
 def _rate(schedule: Schedule, step: int) -> float:
-    """Linear from zero over the first steps (a full first step can kill every ReLU of a layer), then a cosine to zero."""
+    """Rises over the first steps, as a full first step can kill every ReLU of a layer; then a cosine to zero."""
     rise = min(1.0, (step + 1) / _RISING_STEPS)
     return schedule.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
 
@@ -123,15 +125,21 @@ def paired_psnr_db(student: nn.Module, parent: nn.Module, latents: Latents, seed
 
 def _save(place: Path, step: int, student: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".partial")
-    torch.save({"step": step, "student": student.state_dict(), "optimizer": optimizer.state_dict()}, partial)
+    partial, packed = place.with_suffix(".partial"), io.BytesIO()
+    torch.save({"step": step, "student": student.state_dict(), "optimizer": optimizer.state_dict()}, packed)
+    content = packed.getvalue()
+    partial.write_bytes(sha256_bytes(content).encode("ascii") + content)
     os.replace(partial, place)
 
 
 def _resume(place: Path | None, student: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     if place is None or not place.is_file():
         return 0
-    saved = torch.load(place, weights_only=True)
+    stored = place.read_bytes()
+    digest, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+    if sha256_bytes(content).encode("ascii") != digest:
+        return 0  # damaged: start again rather than go on from something else
+    saved = torch.load(io.BytesIO(content), weights_only=True)
     student.load_state_dict(saved["student"])
     optimizer.load_state_dict(saved["optimizer"])
     return int(saved["step"])

@@ -23,7 +23,7 @@ def apply(source: Path, folder: Path, settings: WeightGranularity, context: Step
     choice for the whole model.
     """
     path = source / FORMATS["onnx"]
-    channels = [weight.weights_per_channel for weight in find_weights(read_onnx(path))]
+    channels = [weight.weights_per_channel for weight in find_weights(read_onnx(path), str(path))]
     with tempfile.TemporaryDirectory() as name:
         ready, done = prepared(path, Path(name)), Path(name) / "quantized.onnx"
         with quantizing("dynamic int8", path):

@@ -30,7 +30,7 @@ def apply(source: Path, folder: Path, settings: Nothing, context: StepContext) -
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _WORTH_ELEMENTS:
             continue
         values = numpy_helper.to_array(tensor)
-        if np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
+        if not np.abs(values).max(initial=0.0) <= np.finfo(np.float16).max:  # also if it is not a number
             raise BuildError(
                 f"the weight {tensor.name!r} does not fit float16",
                 where=str(path),

@@ -48,7 +48,7 @@ def apply(source: Path, folder: Path, settings: StaticInt8, context: StepContext
         ready, done = prepared(path, Path(name)), Path(name) / "quantized.onnx"
         coarse = {
             weight.tensor.name: [{"quant_type": QuantType.QInt8, "symmetric": True}]
-            for weight in find_weights(read_onnx(ready))
+            for weight in find_weights(read_onnx(ready), str(path))
             if weight.weights_per_channel < settings.weights_per_scale
         }
         with quantizing("static int8", path):

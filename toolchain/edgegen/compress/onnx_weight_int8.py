@@ -20,9 +20,10 @@ from edgegen.export.onnx_file import read_onnx, write_onnx
 
 def apply(source: Path, folder: Path, settings: WeightInt8, context: StepContext) -> None:
     """Writes the model with the weights of its heavy operators as int8 and scales."""
-    model = read_onnx(source / FORMATS["onnx"])
+    path = source / FORMATS["onnx"]
+    model = read_onnx(path)
     replaced, expansions = {}, []
-    for weight in find_weights(model):
+    for weight in find_weights(model, str(path)):
         name = weight.tensor.name
         integers, scale, axis = quantized(weight, settings.weights_per_scale)
         stored, scales, floats = f"{name}_int8", f"{name}_scale", f"{name}_float"

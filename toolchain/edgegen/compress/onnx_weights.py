@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from edgegen.core.errors import BuildError
+
 if TYPE_CHECKING:
     from onnx import NodeProto
 
@@ -29,8 +31,12 @@ class Weight:
         return int(np.prod(self.tensor.dims)) // max(int(self.tensor.dims[self.axis]), 1)
 
 
-def find_weights(model: ModelProto) -> list[Weight]:
-    """The main graph's float32 weights that only heavy operators use, in the order of the file."""
+def find_weights(model: ModelProto, where: str) -> list[Weight]:
+    """The main graph's float32 weights that only heavy operators use, in the order of the file.
+
+    Raises:
+        BuildError: a weight is infinite or not a number.
+    """
     axes: dict[str, set[int | None]] = {}
     elsewhere: set[str] = set()
     stored = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT}
@@ -42,11 +48,19 @@ def find_weights(model: ModelProto) -> list[Weight]:
                 axes.setdefault(name, set()).add(_channel_axis(node, len(stored[name].dims)))
             else:
                 elsewhere.add(name)
-    return [
+    weights = [
         Weight(tensor=stored[name], axis=found.pop() if len(found) == 1 else None)
         for name, found in axes.items()
         if name not in elsewhere
     ]
+    for weight in weights:
+        if not np.isfinite(numpy_helper.to_array(weight.tensor)).all():
+            raise BuildError(
+                f"the weight {weight.tensor.name!r} holds values that are not finite",
+                where=where,
+                next_step="train again: a model with such a weight has no int8 form",
+            )
+    return weights
 
 
 def quantized(weight: Weight, weights_per_scale: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int | None]:

@@ -76,7 +76,7 @@ def _shrink(
             raise BuildError(
                 f"{task} made the generator worse: paired PSNR {untrained:.1f} -> {mean:.1f} dB",
                 where=str(source),
-                next_step=f"lower its learning_rate (now {settings.learning_rate}) or raise its steps (now {settings.steps})",
+                next_step=f"lower learning_rate (now {settings.learning_rate}) or raise steps (now {settings.steps})",
             )
     save_generator(student, family, narrow, folder)
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def _census_onnx(path: Path) -> Census:
         operators=dict(sorted(Counter(node.op_type for node in nodes(model)).items())),
         parameters=sum(math.prod(tensor.dims) for tensor in constants(model)),
         bytes=path.stat().st_size,
-        macs=sum(_macs_of_node(node, shapes, str(path)) for node in nodes(model)),
+        macs=_summed((_macs_of_node(node, shapes, str(path)) for node in nodes(model)), path),
     )
 
 
@@ -91,6 +91,13 @@ def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
         if math.prod(shape) > LARGEST_TENSOR_ELEMENTS:
             raise BuildError(f"the tensor {name!r} is too large to run", where=where, got=list(shape))
     return shapes
+
+
+def _summed(works: Iterator[int], path: Path) -> int:
+    try:
+        return sum(works)
+    except (IndexError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:  # too few inputs or axes
+        raise UsageError("an operator's tensors do not fit it", where=str(path), got=error) from error
 
 
 def _macs_of_node(node: NodeProto, shapes: Shapes, where: str) -> int:
@@ -137,11 +144,9 @@ def _census_litert(path: Path) -> Census:
     from edgegen.export.litert_file import operator_names, read_litert
 
     model = read_litert(path)
-    operators: Counter[str] = Counter()
-    macs = 0
-    for subgraph, operator, name in operator_names(model):
-        operators[name] += 1
-        macs += _macs_of_operator(subgraph, operator, name)
+    found = list(operator_names(model))
+    operators = Counter(name for _, _, name in found)
+    macs = _summed((_macs_of_operator(*item) for item in found), path)
     stored = sum(
         math.prod(_shape(tensor))
         for subgraph in model.subgraphs

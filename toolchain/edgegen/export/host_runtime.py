@@ -104,10 +104,14 @@ def _open_onnx(path: Path) -> Callable[[Arrays], Arrays]:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    try:
-        session = runtime.InferenceSession(read_model_bytes(path), options, providers=["CPUExecutionProvider"])
-    except errors as error:
-        raise _refused("onnxruntime", path, error) from error
+    reason: Exception | None = None
+    with quiet():  # onnxruntime prints to stdout when a session fails
+        try:
+            session = runtime.InferenceSession(read_model_bytes(path), options, providers=["CPUExecutionProvider"])
+        except errors as error:
+            reason = error
+    if reason is not None:
+        raise _refused("onnxruntime", path, reason) from reason
     names = [output.name for output in session.get_outputs()]
 
     def run(sample: Arrays) -> Arrays:
@@ -122,9 +126,9 @@ def _open_onnx(path: Path) -> Callable[[Arrays], Arrays]:
 def _open_litert(path: Path) -> Callable[[Arrays], Arrays]:
     from edgegen.export.litert_file import make_interpreter, read_litert, signature_of_litert
 
+    takes, gives = signature_of_litert(read_litert(path), str(path))
     interpreter = make_interpreter(read_model_bytes(path), path)
     has_signature = bool(interpreter.get_signature_list())
-    takes, gives = signature_of_litert(read_litert(path), str(path))
     with quiet():
         try:
             interpreter.allocate_tensors()
@@ -139,7 +143,8 @@ def _open_litert(path: Path) -> Callable[[Arrays], Arrays]:
     def run(sample: Arrays) -> Arrays:
         try:
             if runner is not None:
-                return {name: array.copy() for name, array in runner(**sample).items()}
+                given = runner(**sample)
+                return {spec.name: given[spec.name].copy() for spec in gives}
             for spec, detail in zip(takes, interpreter.get_input_details(), strict=True):
                 interpreter.set_tensor(detail["index"], sample[spec.name])
             interpreter.invoke()
@@ -147,7 +152,7 @@ def _open_litert(path: Path) -> Callable[[Arrays], Arrays]:
             return {
                 spec.name: interpreter.get_tensor(detail["index"]) for spec, detail in zip(gives, details, strict=True)
             }
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, KeyError) as error:  # KeyError: names that the runtime reads otherwise
             raise _refused("LiteRT", path, error) from error
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -36,6 +37,7 @@ def read_litert(path: Path) -> Any:
     data = read_model_bytes(path)
     if data[4:8] != _IDENTIFIER:
         raise _not_litert(path, f"identifier {data[4:8]!r}")
+    _check_has_graph(data, path)  # the runtime ends the process over a file without one
     make_interpreter(data, path)
     model_class = load("ai_edge_litert.schema_py_generated:ModelT", extra=EXTRA)
     try:
@@ -147,18 +149,40 @@ def _spec(name: str, tensor: Any, where: str) -> TensorSpec:
     return TensorSpec(name=name, dtype=_dtypes().get(tensor.type, str(tensor.type)), shape=shape)
 
 
+def _check_has_graph(data: bytes, path: Path) -> None:
+    packed = load("ai_edge_litert.schema_py_generated:Model", extra=EXTRA)
+    try:
+        graphs = packed.GetRootAs(data, 0).SubgraphsLength()
+    except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
+        raise _not_litert(path, error) from error
+    if not graphs:
+        raise _not_litert(path, "no graph in it")
+
+
 def _check_tensors(model: Any, path: Path) -> None:
-    for subgraph in model.subgraphs or ():
-        for tensor in _listed(subgraph.tensors):
-            elements = 1
-            for axis in _listed(tensor.shape):
-                elements *= max(int(axis), 0)
-            if elements > LARGEST_TENSOR_ELEMENTS or not 0 <= tensor.buffer < len(model.buffers):
+    """Every index must lead somewhere: the runtime's verifier looks at offsets, not at what the numbers mean."""
+    codes, subgraphs = len(_listed(model.operatorCodes)), _listed(model.subgraphs)
+    for subgraph in subgraphs:
+        tensors = _listed(subgraph.tensors)
+        for tensor in tensors:
+            elements = math.prod(max(int(axis), 0) for axis in _listed(tensor.shape))
+            if elements > LARGEST_TENSOR_ELEMENTS or not 0 <= tensor.buffer < len(_listed(model.buffers)):
                 raise UsageError(
                     f"the tensor {text(tensor.name)!r} declares an impossible size or place",
                     where=str(path),
                     got=[int(axis) for axis in _listed(tensor.shape)],
                 )
+        named = [*_listed(subgraph.inputs), *_listed(subgraph.outputs)]
+        for operator in _listed(subgraph.operators):
+            if not 0 <= operator.opcodeIndex < codes:
+                raise _not_litert(path, f"operator code {operator.opcodeIndex} of {codes}")
+            named += [*_listed(operator.inputs), *_listed(operator.outputs)]
+        if not all(-1 <= index < len(tensors) for index in named):
+            raise _not_litert(path, "an operator names a tensor that does not exist")
+    for ends in _listed(model.signatureDefs):
+        known = 0 <= ends.subgraphIndex < len(subgraphs) and len(_listed(subgraphs[ends.subgraphIndex].tensors))
+        if not all(0 <= item.tensorIndex < known for item in (*_listed(ends.inputs), *_listed(ends.outputs))):
+            raise _not_litert(path, "the signature names a tensor that does not exist")
 
 
 def _not_litert(path: Path, reason: object) -> UsageError:

@@ -48,7 +48,7 @@ def write_onnx(model: ModelProto, path: Path) -> None:
 
 
 def strip(model: ModelProto) -> None:
-    """Removes comments, metadata and inferred shapes in place; orders constants by name and drops unused ones."""
+    """Removes comments, metadata, inferred shapes and what is unused, in place; orders constants by name."""
     model.producer_name, model.producer_version, model.domain, model.doc_string = "edgegen", "", "", ""
     model.model_version = 0
     del model.metadata_props[:]
@@ -68,6 +68,11 @@ def strip(model: ModelProto) -> None:
         for tensor in graph.initializer:
             tensor.doc_string = ""
             del tensor.metadata_props[:]
+    domains = {node.domain or "" for node in nodes(model)} | {function.domain for function in model.functions}
+    versions = {item.domain: item.version for item in model.opset_import if item.domain in domains or not item.domain}
+    del model.opset_import[:]
+    for domain, version in sorted(versions.items()):
+        model.opset_import.add(domain=domain, version=version)
     used = {name for graph in graphs(model) for node in graph.node for name in node.input}
     used |= {value.name for graph in graphs(model) for value in graph.output}
     for graph in graphs(model):

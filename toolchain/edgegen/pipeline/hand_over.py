@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.artifacts.bundle import CoreContents, Written, write_documents, writing_bundle
 from edgegen.artifacts.sbom import Figure, Origin, bill_of_materials
 from edgegen.bench.choose import Choice
-from edgegen.bench.report import Samples, report_html
+from edgegen.bench.report import render_report
 from edgegen.bench.result import result_document
 from edgegen.bench.summary import junit_xml, summary_markdown
 from edgegen.core.digests import canonical_json, sha256_file, sha256_json
@@ -126,8 +126,10 @@ def _documents(document: Mapping[str, Any], outcome: Outcome, stages: Stages) ->
 
 def _report(document: Mapping[str, Any], outcome: Outcome, stages: Stages) -> bytes:
     """The page; drawn again only if something that it shows is new."""
-    shown = {key: value for key, value in document.items() if key != "stages"}
-    pictured = (outcome.choice.chosen or outcome.choice.closest or Candidate).name if _pictured(outcome) else ""
+    # What the stages took is of the moment: with it, every rebuild would draw a new page.
+    shown = {**document, "stages": []}
+    best = outcome.choice.chosen or outcome.choice.closest
+    pictured = best.name if best else ""
     parent = f"{PARENT}@{pictured.partition('@')[2]}" if pictured else ""
     files = {
         name: proof.outputs for name in (parent, pictured) if (proof := outcome.proofs.get(name)) and proof.outputs
@@ -141,17 +143,19 @@ def _report(document: Mapping[str, Any], outcome: Outcome, stages: Stages) -> by
     )
 
     def work(folder: Path) -> Mapping[str, Any]:
-        samples = None
-        if len(files) and pictured in files and parent in files:
-            samples = Samples(candidate=pictured, reference=parent, **_arrays(files[parent], files[pictured]))
-        (folder / _REPORT).write_bytes(report_html(shown, samples=samples).encode())
+        page = render_report(shown, _pictures(files, parent, pictured), device=outcome.order.profile.title)
+        (folder / _REPORT).write_bytes(page.encode())
         return {}
 
     return stages.run(stage, work).files[_REPORT].path.read_bytes()
 
 
-def _pictured(outcome: Outcome) -> bool:
-    return outcome.choice.chosen is not None or outcome.choice.closest is not None
+def _pictures(files: Mapping[str, Path], parent: str, pictured: str) -> dict[str, Any] | None:
+    """The first output of the float model and of the shown candidate, for the same inputs."""
+    if not {parent, pictured} <= files.keys():
+        return None
+    names = {"float": parent, "chosen": pictured}
+    return {role: next(iter(_load(files[name]).values())) for role, name in names.items()}
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
@@ -171,8 +175,25 @@ def _environment(ordered: Order, identity: Identity | None) -> dict[str, Any]:
     }
 
 
-def _training(evaluated: Finished) -> Mapping[str, Any]:
-    return evaluated.record
+def _training(evaluated: Finished) -> Mapping[str, Any] | None:
+    """The trained model's figures, what they are for real images, and how much they move between seeds."""
+    record = evaluated.record
+    if "absent" in record:
+        return None
+    reconstruction = record["reconstruction"] or {}
+    floor = record["noise_floor"]
+    seeds = (floor["other_model"] or {}) | floor["latent_seeds"]
+    return {
+        "values": {
+            "elbo": -record["held_out"]["loss"],
+            **{f"{name}_nats": value for name, value in record["held_out"].items() if name != "loss"},
+            **{name: reconstruction[name]["mean"] for name in ("mse", "ssim", "psnr_db") if name in reconstruction},
+            **record["unpaired"],
+        },
+        "noise_floor": {name: spread["maximum"] - spread["minimum"] for name, spread in seeds.items()},
+        "real": dict(floor["real"]),
+        "samples": record["samples"],
+    }
 
 
 # -- the bundle's core -----------------------------------------------------------------------------------------------
@@ -269,9 +290,9 @@ def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:
 
 
 def _runtime_version(outcome: Outcome, chosen: Candidate) -> str:
-    distribution = RUNTIME_DISTRIBUTIONS[chosen.runtime]
     tools = outcome.identity.tools if outcome.identity else {}
-    return str(tools.get(distribution) or versions([distribution])[distribution])
+    distribution = RUNTIME_DISTRIBUTIONS[chosen.runtime]
+    return str(tools.get(chosen.runtime) or versions([distribution])[distribution])
 
 
 def _seeds(ordered: Order) -> dict[str, int]:
@@ -287,7 +308,3 @@ def _load(path: Path) -> dict[str, Any]:
 
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-def _arrays(parent: Path, candidate: Path) -> dict[str, Any]:
-    return {"reference_outputs": _load(parent), "candidate_outputs": _load(candidate)}

@@ -119,9 +119,7 @@ def ensure_runner(toolbox: Toolbox, apt: debs.Apt) -> Tool:
 def _compile_with_fetched(toolbox: Toolbox, apt: debs.Apt, sources: Path, target: Path) -> str:
     """Fetches Debian's cross compiler for this one use: it is 110 MB that nobody needs afterwards."""
     with toolbox.scratch("cross") as root:
-        versions = apt.unpack(
-            _CROSS_PACKAGES, root, skip=_CROSS_SKIP, keep=lambda path: not _CROSS_DROP.match(path)
-        )
+        versions = apt.unpack(_CROSS_PACKAGES, root, skip=_CROSS_SKIP, keep=lambda path: not _CROSS_DROP.match(path))
         drivers = sorted(path for path in (root / "usr/bin").iterdir() if _CROSS_DRIVER.fullmatch(path.name))
         if not drivers:
             raise ToolMissingError("the fetched packages hold no cross compiler", got=", ".join(sorted(versions)))

@@ -104,7 +104,11 @@ class Apt:
 
     @staticmethod
     def _environment(state: Path) -> dict[str, str]:
-        return dict(os.environ) | {"APT_CONFIG": str(state / "apt.conf"), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+        return dict(os.environ) | {
+            "APT_CONFIG": str(state / "apt.conf"),
+            "LC_ALL": "C",
+            "DEBIAN_FRONTEND": "noninteractive",
+        }
 
 
 def _configuration(state: Path) -> str:
@@ -151,13 +155,38 @@ def _unpack_one(deb: Path, folder: Path, keep: Keep) -> None:
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for member in archive:
                 member.name = member.name.removeprefix("./")
-                if member.isdir() or not keep(member.name):
-                    continue
-                if member.islnk():
-                    member.linkname = member.linkname.removeprefix("./")
-                if member.issym() and member.linkname.startswith("/"):
-                    continue  # would point into the machine
-                archive.extract(member, folder, filter="data")
+                if not member.isdir() and keep(member.name):
+                    _place(archive, member, folder)
         status = process.wait()
     if status != 0:
         raise ToolMissingError("a package cannot be unpacked", where=deb.name, got=f"dpkg-deb status {status}")
+
+
+def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Writes one member under ``folder``. By hand: Python 3.11.0 to 3.11.3 extract without a filter."""
+    target = _inside(folder, member.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if member.issym():
+        # One that leads out of the folder would point into the machine; no library or compiler part needs it.
+        if not member.linkname.startswith("/") and _leads_inside(member):
+            target.symlink_to(member.linkname)
+    elif member.islnk():
+        target.hardlink_to(_inside(folder, member.linkname.removeprefix("./")))
+    elif member.isfile():
+        content = archive.extractfile(member)
+        if content is None:
+            raise ToolMissingError("a package cannot be unpacked", got=member.name)
+        with target.open("wb") as stream:
+            shutil.copyfileobj(content, stream)
+        target.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    if name.startswith("/") or ".." in Path(name).parts:
+        raise ToolMissingError("a package holds a path that leads out of it", got=name)
+    return folder / name
+
+
+def _leads_inside(member: tarfile.TarInfo) -> bool:
+    joined = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname))
+    return not joined.startswith("..")

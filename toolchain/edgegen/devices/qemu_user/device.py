@@ -18,8 +18,10 @@ from edgegen.devices.qemu_user.operators import PerOperator, per_operator
 from edgegen.devices.qemu_user.provision import Tools, provision
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
 
-# Runtimes settle within the first three inferences or so; the rest are equal.
-_WARM = max(WARM_RUNS, 10)
+# The first inferences still depend on what the heap went through while the model was loaded, which varies with the
+# lengths of times printed there; from the fourth on all were equal in every process seen.
+_WARM_UP = 4
+_WARM = max(WARM_RUNS, 8)
 _PROFILED_RUNS = 4
 _TIMEOUT_S = 900.0
 
@@ -56,11 +58,11 @@ class QemuUserDevice:
             return read_tensors(folder / guest.OUTPUTS)
 
     def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
-        """See Device: the fewest instructions of ten warm inferences of the first sample."""
+        """See Device: the fewest instructions of eight warm inferences of the first sample."""
         tools = self._for_runtime(runtime)
         first = {name: array[:1] for name, array in inputs.items()}
         counts = self._count(tools, model, runtime, first)
-        warm = counts.regions[1:]
+        warm = counts.regions[_WARM_UP:]
         best = cheapest(warm)
         operators = self._operators(tools, model, runtime, first, best.instructions)
         counted = Counted(
@@ -84,7 +86,7 @@ class QemuUserDevice:
         """Holds nothing: every guest has ended when its call returned."""
 
     def _count(self, tools: Tools, model: Path, runtime: str, sample: Tensors) -> Counts:
-        runs = 1 + _WARM
+        runs = _WARM_UP + _WARM
         with guest.run_folder() as folder:
             write_tensors(folder / guest.INPUTS, sample)
             guest.run_guest(tools, self._job(model, runtime, runs=runs, count=True), folder)
@@ -118,7 +120,8 @@ class QemuUserDevice:
         tools = self._provisioned()
         if runtime not in tools.libraries:
             raise TargetError(
-                f"the runtime {runtime!r} is not emulated for {self._profile.name}", expected=f"one of {', '.join(tools.libraries)}"
+                f"the runtime {runtime!r} is not emulated for {self._profile.name}",
+                expected=f"one of {', '.join(tools.libraries)}",
             )
         return tools
 
@@ -143,5 +146,7 @@ def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) 
     if address:
         raise TargetError("qemu: takes no address", got=f"qemu:{address}", expected="qemu:")
     if profile.emulator is None or profile.board is None:
-        raise TargetError(f"the target {profile.name!r} has no emulation", expected="[emulator] and [board] in its profile")
+        raise TargetError(
+            f"the target {profile.name!r} has no emulation", expected="[emulator] and [board] in its profile"
+        )
     return QemuUserDevice(profile, settings)

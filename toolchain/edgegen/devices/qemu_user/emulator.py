@@ -104,7 +104,10 @@ def check_cpu(qemu: Qemu, emulator: Emulator) -> None:
     )
     if emulator.cpu not in listing.split():
         raise ToolMissingError(
-            f"this QEMU does not emulate {emulator.cpu}", where=qemu.program, got=f"version {qemu.version}", next_step=_NEXT
+            f"this QEMU does not emulate {emulator.cpu}",
+            where=qemu.program,
+            got=f"version {qemu.version}",
+            next_step=_NEXT,
         )
 
 
@@ -115,7 +118,9 @@ def _from_folder(folder: Path) -> Qemu:
 
 def _probe(program: str, env: Mapping[str, str]) -> Qemu:
     """Raises ToolMissingError where the program is not a QEMU that the plugin fits."""
-    text = run_tool([program, "--version"], what="QEMU does not start", next_step=_NEXT, env=env, timeout_s=_PROBE_TIMEOUT_S)
+    text = run_tool(
+        [program, "--version"], what="QEMU does not start", next_step=_NEXT, env=env, timeout_s=_PROBE_TIMEOUT_S
+    )
     found = _VERSION.search(text)
     if found is None:
         raise ToolMissingError("not QEMU's user emulation", where=program, got=text[:200], next_step=_NEXT)
@@ -129,9 +134,14 @@ def _probe(program: str, env: Mapping[str, str]) -> Qemu:
             expected=f"{_FIRST[0]}.{_FIRST[1]} or later, before {_AFTER_LAST[0]}.{_AFTER_LAST[1]}",
             next_step=_NEXT,
         )
-    usage = run_tool([program, "-help"], what="QEMU shows no help", next_step=_NEXT, env=env, timeout_s=_PROBE_TIMEOUT_S)
+    usage = run_tool(
+        [program, "-help"], what="QEMU shows no help", next_step=_NEXT, env=env, timeout_s=_PROBE_TIMEOUT_S
+    )
     if "-plugin" not in usage:
         raise ToolMissingError(
-            "QEMU was built without plugins (static builds are)", where=program, got=f"version {version}", next_step=_NEXT
+            "QEMU was built without plugins (static builds are)",
+            where=program,
+            got=f"version {version}",
+            next_step=_NEXT,
         )
     return Qemu(program=program, env=env, version=version)

@@ -48,9 +48,7 @@ class Tools:
     versions: Mapping[str, str]  # everything that can change a count
 
 
-def provision(
-    profile: TargetProfile, cache: Path, *, offline: bool = False, progress: Progress | None = None
-) -> Tools:
+def provision(profile: TargetProfile, cache: Path, *, offline: bool = False, progress: Progress | None = None) -> Tools:
     """Finds or sets up all tools for ``profile`` under ``<cache>/tools``; a second call is quick.
 
     Raises:
@@ -144,7 +142,9 @@ def _qemu_status(toolbox: Toolbox, setup: str) -> ToolStatus:
 
 def _emulation(profile: TargetProfile) -> tuple[Emulator, Board]:
     if profile.emulator is None or profile.board is None or profile.isa != "aarch64":
-        raise TargetError(f"the target {profile.name!r} has no user emulation", expected="[emulator] and [board], isa aarch64")
+        raise TargetError(
+            f"the target {profile.name!r} has no user emulation", expected="[emulator] and [board], isa aarch64"
+        )
     if profile.emulator.cpu == "max":
         emulator.refuse_max()
     return profile.emulator, profile.board

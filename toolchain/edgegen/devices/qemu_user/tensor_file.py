@@ -48,7 +48,9 @@ def write_tensors(path: Path, tensors: Tensors) -> int:
     entries = [_Entry(name=name, dtype=array.dtype, shape=(1, *array.shape[1:])) for name, array in arrays.items()]
     per_sample = sum(entry.bytes for entry in entries)
     if per_sample * samples > _MAX_DATA_BYTES:
-        raise UsageError("the samples are too large", got=f"{per_sample * samples} bytes", expected=f"at most {_MAX_DATA_BYTES}")
+        raise UsageError(
+            "the samples are too large", got=f"{per_sample * samples} bytes", expected=f"at most {_MAX_DATA_BYTES}"
+        )
     with path.open("wb") as stream:
         stream.write(_HEAD.pack(_MAGIC, len(entries), samples, _data_offset(len(entries)), per_sample * samples))
         for entry in entries:
@@ -117,14 +119,24 @@ def _check(arrays: Mapping[str, np.ndarray[Any, Any]]) -> int:
         raise UsageError("a model needs 1 to 64 input arrays", got=len(arrays))
     for name, array in arrays.items():
         if array.dtype.name not in _CODES:
-            raise UsageError(f"the input {name!r} has a dtype no device takes", got=array.dtype, expected=", ".join(_CODES))
+            raise UsageError(
+                f"the input {name!r} has a dtype no device takes", got=array.dtype, expected=", ".join(_CODES)
+            )
         if not 1 <= array.ndim <= _MAX_RANK or 0 in array.shape:
-            raise UsageError(f"the input {name!r} has an unusable shape", got=array.shape, expected="samples first, 1 to 8 axes, none empty")
+            raise UsageError(
+                f"the input {name!r} has an unusable shape",
+                got=array.shape,
+                expected="samples first, 1 to 8 axes, none empty",
+            )
         if not 1 <= len(name.encode("utf-8")) <= _MAX_NAME_BYTES or "\0" in name:
             raise UsageError("an input's name is unusable", got=repr(name), expected="1 to 255 bytes")
     counts = {array.shape[0] for array in arrays.values()}
     if len(counts) != 1 or max(counts) > _MAX_SAMPLES:
-        raise UsageError("the inputs have different or too many samples", got=sorted(counts), expected=f"one number, at most {_MAX_SAMPLES}")
+        raise UsageError(
+            "the inputs have different or too many samples",
+            got=sorted(counts),
+            expected=f"one number, at most {_MAX_SAMPLES}",
+        )
     return int(counts.pop())
 
 

@@ -63,7 +63,9 @@ class Toolbox:
         found = self.find(name, key)
         if found is not None:
             return found
-        with locked(self.root / "locks" / name, on_wait=lambda: self.progress.say(f"{name}: another process sets it up")):
+        with locked(
+            self.root / "locks" / name, on_wait=lambda: self.progress.say(f"{name}: another process sets it up")
+        ):
             found = self.find(name, key)
             if found is not None:
                 return found
@@ -152,8 +154,12 @@ def run_tool(
     except FileNotFoundError as error:
         raise ToolMissingError(f"{what}: {command[0]} is not installed", next_step=next_step) from error
     except subprocess.TimeoutExpired as error:
-        raise ToolMissingError(f"{what}: no end after {timeout_s:.0f} s", where=command[0], next_step=next_step) from error
+        raise ToolMissingError(
+            f"{what}: no end after {timeout_s:.0f} s", where=command[0], next_step=next_step
+        ) from error
     if done.returncode not in accepted:
         last_words = (done.stderr.strip() or done.stdout.strip())[-500:]
-        raise ToolMissingError(f"{what}: status {done.returncode}", where=command[0], got=last_words, next_step=next_step)
+        raise ToolMissingError(
+            f"{what}: status {done.returncode}", where=command[0], got=last_words, next_step=next_step
+        )
     return done.stdout
