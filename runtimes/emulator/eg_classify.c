@@ -22,6 +22,7 @@ static const struct pattern SIMD_PATTERNS[] = {
     {0xBFC0B400u, 0x0F800000u, EG_FMA},  /* FMLAL, FMLSL (by element) */
     {0xBFC0B400u, 0x2F808000u, EG_FMA},  /* FMLAL2, FMLSL2 (by element) */
     {0xBFE0FC00u, 0x2EC0FC00u, EG_FMA},  /* BFMLALB, BFMLALT */
+    {0xBFC0F400u, 0x0FC0F000u, EG_FMA},  /* BFMLALB, BFMLALT (by element) */
     {0xFF000000u, 0x1F000000u, EG_FMA},  /* FMADD, FMSUB, FNMADD, FNMSUB */
     {0x9FE0FC00u, 0x0E809400u, EG_DOT},  /* SDOT, UDOT (vector) */
     {0xBFE0FC00u, 0x0E809C00u, EG_DOT},  /* USDOT (vector) */

@@ -5,8 +5,7 @@ from example_build import PROFILE, budgets, candidate, candidates, choice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgegen.bench.choose import choose
-from edgegen.bench.judge import exit_code
+from edgegen.bench.choose import choose, outcome
 from edgegen.core.errors import ExitCode
 from edgegen.core.results import MeasuredLatency
 
@@ -69,25 +68,36 @@ def test_the_median_decides_when_nothing_was_counted_and_then_the_size():
     assert pick(large, small, table={}).chosen.name == "a@onnx"
 
 
+DEAR = candidate("dear@onnx", instructions=9_000_000)
+LESS_DEAR = candidate("less-dear@onnx", instructions=3_100_000)
+TWO_FAIL = candidate("two@onnx", instructions=3_100_000, psnr=(1, 1))
+UNMEASURED = candidate("unmeasured@onnx", instructions=None, status="unmeasured")
+UNCOUNTED = candidate("uncounted@onnx", instructions=None)
+NOT_BUILT = candidate("not-built@onnx", status="not built")
+
+
 @pytest.mark.parametrize(
-    ("made", "closest", "code"),
+    ("made", "table", "closest", "code"),
     [
-        # fewer failed budgets, then the smaller overshoot
-        ([candidate("a@onnx", instructions=4_000_000, psnr=(1, 1)), candidate("b@onnx", instructions=9_000_000)], "b@onnx", 1),
-        ([candidate("a@onnx", instructions=9_000_000), candidate("b@onnx", instructions=3_100_000)], "b@onnx", 1),
-        # one that ran is nearer than one that did not; one that could not be built is no candidate
-        ([candidate("a@onnx", instructions=9_000_000), candidate("b@onnx", instructions=None, status="unmeasured")], "a@onnx", 1),
-        ([candidate("b@onnx", instructions=None, status="unmeasured")], "b@onnx", 4),
-        ([candidate("a@onnx", instructions=None)], "a@onnx", 4),
-        ([candidate("a@onnx", status="not built")], None, 0),
-        ([], None, 0),
+        ([TWO_FAIL, DEAR], None, DEAR, ExitCode.BUDGET_FAILED),  # fewer failed budgets
+        ([DEAR, LESS_DEAR], None, LESS_DEAR, ExitCode.BUDGET_FAILED),  # then the smaller overshoot
+        ([DEAR, UNMEASURED], None, DEAR, ExitCode.BUDGET_FAILED),  # one that ran before one that did not
+        ([UNMEASURED], None, UNMEASURED, ExitCode.NOT_JUDGED),
+        ([UNMEASURED], {}, UNMEASURED, ExitCode.NOT_JUDGED),
+        ([UNCOUNTED], None, UNCOUNTED, ExitCode.NOT_JUDGED),
+        ([NOT_BUILT], None, None, ExitCode.BUILD),
+        ([], None, None, ExitCode.BUILD),
     ],
-)  # fmt: skip
-def test_the_closest_is_named_when_none_keeps_the_budgets(made, closest, code):
-    chosen = pick(*made)
+)
+def test_the_closest_is_named_when_none_keeps_the_budgets(made, table, closest, code):
+    chosen = pick(*made, table=table)
     assert chosen.chosen is None
-    assert (chosen.closest.name if chosen.closest else None) == closest
-    assert exit_code(chosen.verdicts) == ExitCode(code)
+    assert (chosen.closest and chosen.closest.name) == (closest and closest.name)
+    assert outcome(chosen) == code
+
+
+def test_a_choice_is_a_success():
+    assert outcome(choice()) is ExitCode.OK
 
 
 def test_a_candidate_that_cannot_be_judged_is_unmeasured_and_never_ships():

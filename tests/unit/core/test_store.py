@@ -63,14 +63,15 @@ def test_store_read_refuses_a_flipped_byte(tmp_path: Path) -> None:
         store.read(blob)
 
 
-def test_store_layers_are_none_when_a_blob_is_lost_or_short(tmp_path: Path) -> None:
+def test_store_layers_are_none_when_a_blob_is_lost_short_or_damaged(tmp_path: Path) -> None:
     store = Store(tmp_path / "s")
     _manifest(store, b"payload", "t")
     manifest = store.find("t")
     assert manifest is not None
     path = store.layers(manifest)["file"].path
-    path.write_bytes(b"pay")
-    assert store.layers(manifest) is None
+    for damaged in (b"pay", b"pAyload"):
+        path.write_bytes(damaged)
+        assert store.layers(manifest) is None
     path.unlink()
     assert store.layers(manifest) is None
 

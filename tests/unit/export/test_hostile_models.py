@@ -176,3 +176,17 @@ def test_indices_that_lead_nowhere(breakage: str, litert_folder: Path, tmp_path:
     path.write_bytes(bytes(builder.Output()))
     with pytest.raises((UsageError, BuildError)):
         read_signature(path, "litert")
+
+
+def test_a_litert_file_without_a_graph(litert_folder: Path, tmp_path: Path) -> None:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf((litert_folder / "model.tflite").read_bytes(), 0)
+    model.subgraphs = None
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    with pytest.raises(UsageError, match="usable LiteRT"):
+        read_signature(path, "litert")

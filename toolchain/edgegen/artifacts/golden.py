@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgegen.artifacts.layout import GOLDEN_ARRAYS
 from edgegen.core.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -49,26 +50,26 @@ def read_golden(path: Path, limit_bytes: int = LIMIT_BYTES) -> dict[str, np.ndar
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            _check_listing(members, path, limit_bytes)
+            _check_listing(members, limit_bytes)
             for member in members:
                 _check_member(archive, member)
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except _BROKEN as error:
-        raise IntegrityError("the golden vectors cannot be read", where=path.name, got=error) from error
+        raise IntegrityError("the golden vectors cannot be read", where=GOLDEN_ARRAYS, got=error) from error
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise IntegrityError(f"the golden array {name!r} holds values that are not finite", where=path.name)
+            raise IntegrityError(f"the golden array {name!r} holds values that are not finite", where=GOLDEN_ARRAYS)
     return arrays
 
 
-def _check_listing(members: list[zipfile.ZipInfo], path: Path, limit_bytes: int) -> None:
+def _check_listing(members: list[zipfile.ZipInfo], limit_bytes: int) -> None:
     names = [member.filename for member in members]
     strange = [name for name in names if not (name.startswith(_ROLES) and name.endswith(".npy"))]
     if strange or len(set(names)) != len(names) or len(names) > _MEMBERS:
         raise IntegrityError(
             "the golden vectors hold other members than they may",
-            where=path.name,
+            where=GOLDEN_ARRAYS,
             got=strange[0][:100] if strange else f"{len(names)} members, {len(set(names))} names",
             expected=f"input/<name>.npy and output/<name>.npy, each once, at most {_MEMBERS}",
         )
@@ -76,7 +77,7 @@ def _check_listing(members: list[zipfile.ZipInfo], path: Path, limit_bytes: int)
     if total > limit_bytes:
         raise IntegrityError(
             "the golden vectors are too large when unpacked",
-            where=path.name,
+            where=GOLDEN_ARRAYS,
             got=f"{total} bytes declared",
             expected=f"at most {limit_bytes} bytes",
         )

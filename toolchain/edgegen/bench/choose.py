@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgegen.bench.judge import judge
+from edgegen.bench.judge import exit_code, judge
 from edgegen.bench.wording import figure, finding, overshoot
 from edgegen.core.budgets import Budget
+from edgegen.core.errors import ExitCode
 from edgegen.core.results import Candidate, Verdict
 from edgegen.core.targets import TargetProfile
 
@@ -71,6 +72,14 @@ def choose(candidates: Sequence[Candidate], budgets: Mapping[str, Budget], profi
         closest=marked[nearest.candidate.name] if nearest else None,
         verdicts=shown.verdicts if shown else (),
     )
+
+
+def outcome(choice: Choice) -> ExitCode:
+    """The exit code of a build that got as far as choosing: never OK where nothing was chosen."""
+    if choice.chosen is None and choice.closest is None:
+        return ExitCode.BUILD  # not one candidate could be built and run
+    code = exit_code(choice.verdicts)
+    return ExitCode.NOT_JUDGED if choice.chosen is None and code is ExitCode.OK else code
 
 
 def _with_alarms(candidates: Sequence[Candidate], profile: TargetProfile) -> list[Candidate]:

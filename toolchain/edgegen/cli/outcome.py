@@ -34,45 +34,63 @@ def show(result: Result) -> None:
     document = result.document
     console.print()
     console.print(_candidates(document["candidates"]))
+    _reasons(console, document["candidates"])
     if document["verdicts"]:
         console.print(_verdicts(document))
+        _verdict_reasons(console, document["verdicts"])
     _conclusion(console, result)
 
 
 def _candidates(rows: list[Mapping[str, Any]]) -> Table:
-    table = Table(title="Candidates", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name, justify in (
-        ("", "left"),
-        ("size", "right"),
-        ("instructions", "right"),
-        ("peak RAM", "right"),
-        ("PSNR worst 5 %", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("status", overflow="fold")
+    """Fits 80 columns: reasons stand below the table, where they have the room."""
+    table = Table(
+        title="Candidates", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
+    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table.add_column("size", no_wrap=True, justify="right")
+    measured = any(row["measured"] for row in rows)
+    table.add_column("p50, measured" if measured else "counted", no_wrap=True, justify="right")
+    table.add_column("RAM", no_wrap=True, justify="right")
+    table.add_column("PSNR*", no_wrap=True, justify="right")
+    table.add_column("", no_wrap=True)
     for row in rows:
         paired = (row["quality"] or {}).get("paired", {})
-        latency = figure(row["counted"]["instructions"]) if row["counted"] else _clock(row["measured"])
-        known = row["size_bytes"] is not None
         table.add_row(
             escape(row["name"]),
-            size(row["size_bytes"]) if known else "",
-            latency,
-            size(row["peak_ram_bytes"]) if row["peak_ram_bytes"] is not None else "",
+            _short(row["size_bytes"]),
+            _clock(row["measured"]) if measured else _counted(row["counted"]),
+            _short(row["peak_ram_bytes"]),
             f"{paired['psnr_db_worst5']:.1f} dB" if "psnr_db_worst5" in paired else "",
-            _status(row),
+            f"[{_STATUS[row['status']]}]{row['status']}[/]" + (" [red]![/]" if row["alarms"] else ""),
         )
     return table
 
 
+def _reasons(console: Console, rows: list[Mapping[str, Any]]) -> None:
+    console.print(
+        "[dim]* paired with the float model, mean of the worst 5 %; counted: instructions per inference; RAM: peak of the process[/]"
+    )
+    for row in rows:
+        for reason in (row["why_rejected"] if row["status"] != "eligible" else "", *row["alarms"]):
+            if reason:
+                console.print(
+                    f"  [{_STATUS[row['status']]}]{escape(row['name'])}[/]: [dim]{escape(reason)}[/]", soft_wrap=True
+                )
+
+
+def _short(value: int | None) -> str:
+    """Bytes in at most eight characters."""
+    if value is None:
+        return ""
+    return f"{value / 1024:.0f} KiB" if value < 1 << 20 else f"{value / (1 << 20):.1f} MiB"
+
+
+def _counted(counted: Mapping[str, Any] | None) -> str:
+    return figure(counted["instructions"]) if counted else ""
+
+
 def _clock(measured: Mapping[str, Any] | None) -> str:
-    return f"{measured['p50_ms']:.3f} ms measured" if measured else ""
-
-
-def _status(row: Mapping[str, Any]) -> str:
-    words = f"[{_STATUS[row['status']]}]{row['status']}[/]"
-    detail = "; ".join(part for part in (row["why_rejected"], *row["alarms"]) if part)
-    return f"{words} [dim]{escape(detail)}[/]" if detail else words
+    return f"{measured['p50_ms']:.3f} ms" if measured else ""
 
 
 def _verdicts(document: Mapping[str, Any]) -> Table:
@@ -80,23 +98,24 @@ def _verdicts(document: Mapping[str, Any]) -> Table:
     table = Table(title=f"\nVerdicts on {judged}", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in ("budget", "verdict", "value", "", "limit"):
         table.add_column(name, no_wrap=True, justify="right" if name in ("value", "limit") else "left")
-    table.add_column("kind", overflow="fold")
+    table.add_column("kind", no_wrap=True)
     for item in document["verdicts"]:
         relation = sign(item["direction"], item["status"]) if item["status"] in ("pass", "fail") else ""
-        note = (
-            item["kind"]
-            + ("" if item["required"] else ", not required")
-            + (f": {item['reason']}" if item["reason"] else "")
-        )
         table.add_row(
             escape(subject_of(item["budget"], item["metric"])),
             f"[{_STATUS[item['status']]}]{item['status']}[/]",
             _with_unit(item["value"], item["unit"]),
             relation,
             _with_unit(item["limit"], item["unit"]),
-            f"[dim]{escape(note)}[/]",
+            f"[dim]{item['kind']}{'' if item['required'] else ', optional'}[/]",
         )
     return table
+
+
+def _verdict_reasons(console: Console, verdicts: list[Mapping[str, Any]]) -> None:
+    for item in verdicts:
+        if item["reason"]:
+            console.print(f"  {escape(item['budget'])}: [dim]{escape(item['reason'])}[/]", soft_wrap=True)
 
 
 def _with_unit(value: float | None, unit: str) -> str:

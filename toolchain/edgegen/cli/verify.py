@@ -16,7 +16,8 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     """Check every byte of a bundle: BUNDLE is a build's folder, or the bundle/ inside it."""
     from edgegen.artifacts.verify import verify
 
-    verified = verify(bundle)
+    inside = bundle / "bundle"
+    verified = verify(inside if inside.is_dir() else bundle)
     if as_json:
         print_json({"schema_version": 1, "digest": verified.digest, "checked": list(verified.checked), "exit_code": 0})
         return

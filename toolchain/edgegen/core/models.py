@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgegen.core.errors import UsageError
@@ -55,7 +56,7 @@ class CandidateName:
 class Census:
     """What a model consists of: the figures that a compression pass must move to have done something."""
 
-    operators: dict[str, int]  # operator type -> how many
+    operators: Mapping[str, int]  # operator type -> how many
     parameters: int  # elements of all constant tensors
     bytes: int  # size of the file
     macs: int  # multiply-accumulates per inference

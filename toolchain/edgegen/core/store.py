@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgegen.core.digests import canonical_json, sha256_bytes
+from edgegen.core.digests import canonical_json, sha256_bytes, sha256_file
 from edgegen.core.errors import IntegrityError, StorageError
 from edgegen.core.locks import locked
 
@@ -214,11 +214,11 @@ class Store:
         return parsed
 
     def layers(self, manifest: Mapping[str, Any]) -> dict[str, Blob] | None:
-        """The files of a manifest by name, or None if one of them is missing or has another size."""
+        """The files of a manifest by name, or None if one of them is missing or is not what its digest says."""
         found = {}
         for layer in manifest["layers"]:
             path = self._blobs / _hex(layer["digest"])
-            if not path.is_file() or path.stat().st_size != layer["size"]:
+            if not path.is_file() or path.stat().st_size != layer["size"] or sha256_file(path) != path.name:
                 return None
             found[layer["annotations"][TITLE]] = Blob(sha256=path.name, size_bytes=layer["size"], path=path)
         return found
@@ -257,8 +257,6 @@ class Store:
 
     def forget_corrupt(self) -> int:
         """Removes blobs whose bytes are not what their name says; returns how many."""
-        from edgegen.core.digests import sha256_file
-
         corrupt = [path for path in self._blobs.iterdir() if sha256_file(path) != path.name]
         for path in corrupt:
             path.unlink()

@@ -25,6 +25,7 @@ _NEXT = (
 )
 # Entries of third parties are left out: they can fail, and could offer packages of the same names.
 _ARCHIVE_KEYS = re.compile(r"(debian|ubuntu)-archive-")
+_APT_FOLDER = Path("/etc/apt")
 Keep = Callable[[str], bool]
 """Says for a path inside a package ("usr/bin/x") whether it is unpacked."""
 
@@ -139,8 +140,7 @@ def _configuration(state: Path) -> str:
 
 def _copy_sources(folder: Path) -> None:
     """The machine's sources of its own distribution; all of them where none says whose it is."""
-    etc = Path("/etc/apt")
-    files = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]
+    files = [_APT_FOLDER / "sources.list", *sorted((_APT_FOLDER / "sources.list.d").glob("*"))]
     texts = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in files if path.is_file()}
     own = {name: text for name, text in texts.items() if _ARCHIVE_KEYS.search(text)}
     for name, text in (own or texts).items():

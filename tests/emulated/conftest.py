@@ -1,0 +1,42 @@
+"""Emulated devices for tests: skipped with the reason where the emulator cannot be had, failed where CI is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from emulated_presence import absent
+
+from edgegen.core.cache import Cache
+from edgegen.core.errors import ToolMissingError
+from edgegen.core.ports import Silent
+from edgegen.core.targets import load_target
+from edgegen.devices.device import DeviceSettings
+from edgegen.devices.qemu_user import QemuUserDevice, Tools, provision
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """The emulator's tools in the user's own cache, set up once."""
+    try:
+        return provision(load_target("raspberrypi4"), Cache().root)
+    except ToolMissingError as error:
+        absent(str(error))
+
+
+@pytest.fixture(scope="session")
+def emulated(tools: Tools) -> Callable[..., QemuUserDevice]:
+    """Opens the emulated device of a target."""
+
+    def opened(target: str = "raspberrypi4", timeout_s: float = 300.0) -> QemuUserDevice:
+        settings = DeviceSettings(cache=Cache().root, offline=False, progress=Silent())
+        return QemuUserDevice(load_target(target), settings, timeout_s=timeout_s)
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's models lie."""
+    return tmp_path_factory.mktemp("models")

@@ -1,0 +1,181 @@
+"""The plugin's report and the runtime's profile: read strictly, and no number from a broken one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgegen.core.errors import BuildError, ToolMissingError
+from edgegen.core.targets import INSTRUCTION_CLASSES
+from edgegen.devices.qemu_user import guest
+from edgegen.devices.qemu_user.counts import cheapest, median_instructions, read_counts
+from edgegen.devices.qemu_user.emulator import Qemu
+from edgegen.devices.qemu_user.operators import per_operator
+from edgegen.devices.qemu_user.provision import Tools
+
+Event = dict[str, Any]
+
+
+def region(index: int, amount: int) -> Event:
+    classes = dict.fromkeys(INSTRUCTION_CLASSES, amount)
+    total = amount * len(INSTRUCTION_CLASSES)
+    return {"event": "region", "index": index, "instructions": total, "bytes_loaded": 4, "bytes_stored": 2} | classes
+
+
+def report() -> list[Event]:
+    return [
+        {"event": "install", "api_min": 0, "api_current": 1},
+        {"event": "clock", "region": 0, "instructions": 5},
+        region(0, 30),
+        {"event": "clock", "region": 1, "instructions": 7},
+        {"event": "clock", "region": 1, "instructions": 9},
+        region(1, 20),
+        region(2, 10),
+        {"event": "memory", "complete": True, "peak_bytes": 1000, "marked": True, "growth_bytes": 100},
+        {"event": "exit", "regions": 3, "threads": 1, "instructions": 1_000_000},
+    ]
+
+
+def write(path: Path, events: list[Event]) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return path
+
+
+def test_counts_reads_a_report(tmp_path: Path) -> None:
+    counts = read_counts(write(tmp_path / "c", report()), regions=3)
+    assert [item.instructions for item in counts.regions] == [240, 160, 80]
+    assert counts.clocks == [[5], [7, 9], []]
+    assert (counts.peak_bytes, counts.growth_bytes) == (1000, 100)
+    assert cheapest(counts.regions).instructions == 80
+    assert median_instructions(counts.regions) == 160
+    assert median_instructions(counts.regions[:2]) == 160
+
+
+def changed(at: int, **values: Any) -> Callable[[list[Event]], list[Event]]:
+    return lambda events: [event | values if index == at else event for index, event in enumerate(events)]
+
+
+HOSTILE: dict[str, Callable[[list[Event]], list[Event]]] = {
+    "empty": lambda events: [],
+    "cut short": lambda events: events[:-1],
+    "a missing region": lambda events: [*events[:5], *events[6:]],
+    "no memory": lambda events: [*events[:7], events[8]],
+    "two threads": changed(8, threads=2),
+    "another number of regions": changed(8, regions=4),
+    "classes that do not sum": changed(5, fma=21),
+    "a missing class": lambda events: [{k: v for k, v in event.items() if k != "dot"} for event in events],
+    "a negative count": changed(5, bytes_loaded=-1),
+    "a fraction": changed(5, bytes_loaded=1.5),
+    "a truth value": changed(5, bytes_stored=True),
+    "an empty region": lambda events: [*events[:6], region(2, 0), *events[7:]],
+    "text for a number": changed(7, peak_bytes="many"),
+    "lines that are lists": lambda events: [*events[:1], [], *events[1:]],  # type: ignore[list-item]
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_counts_gives_no_number_from_a_broken_report(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ToolMissingError, match="not usable"):
+        read_counts(write(tmp_path / "c", HOSTILE[name](report())), regions=3)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"{", b'{"event":"exit"', b"\0" * 40])
+def test_counts_gives_no_number_from_garbage(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "c").write_bytes(data)
+    with pytest.raises(ToolMissingError, match="not usable"):
+        read_counts(tmp_path / "c", regions=3)
+
+
+def test_counts_gives_no_number_without_a_report(tmp_path: Path) -> None:
+    with pytest.raises(ToolMissingError, match="not usable"):
+        read_counts(tmp_path / "absent", regions=3)
+
+
+def test_counts_drops_memory_that_was_not_followed(tmp_path: Path) -> None:
+    counts = read_counts(write(tmp_path / "c", changed(7, complete=False)(report())), regions=3)
+    assert counts.peak_bytes is None
+    unmarked = read_counts(write(tmp_path / "c", changed(7, marked=False)(report())), regions=3)
+    assert (unmarked.peak_bytes, unmarked.growth_bytes) == (1000, None)
+
+
+def profile(path: Path, inferences: int) -> Path:
+    nodes = [("conv", "Conv"), ("relu", "Relu"), ("fc", "Gemm")]
+    events: list[Event] = [{"cat": "Session", "name": "model_loading_uri"}]
+    for _ in range(inferences):
+        events += [{"cat": "Node", "name": f"{name}_kernel_time", "args": {"op_name": op}} for name, op in nodes]
+        events += [{"cat": "Session", "name": "SequentialExecutor::Execute"}, {"cat": "Session", "name": "model_run"}]
+    path.write_text(json.dumps(events), encoding="utf-8")
+    return path
+
+
+CLOCKS = [10, 20, 30, 100, 700, 750, 850, 900, 1400, 1500, 1510, 1520, 1530, 1540]
+
+
+def test_operators_pair_with_the_clock(tmp_path: Path) -> None:
+    found = per_operator(profile(tmp_path / "p", 2), CLOCKS, 1000)
+    assert found is not None
+    assert [(cost.name, cost.operator, cost.instructions) for cost in found.costs] == [
+        ("conv", "Conv", 500),
+        ("relu", "Relu", 0),
+        ("fc", "Gemm", 400),
+    ]
+    assert found.unexplained_ratio == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("clocks", "instructions"),
+    [(CLOCKS[:-1], 1000), ([*CLOCKS, 1600], 1000), ([], 1000), (CLOCKS, 10_000), (CLOCKS, 400)],
+    ids=["one less", "one more", "none", "mostly unexplained", "more than there is"],
+)
+def test_operators_are_not_given_where_they_do_not_add_up(tmp_path: Path, clocks: list[int], instructions: int) -> None:
+    assert per_operator(profile(tmp_path / "p", 2), clocks, instructions) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", "[]", '[{"cat": "Node"}]'])
+def test_operators_are_not_given_from_a_broken_profile(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p").write_text(text, encoding="utf-8")
+    assert per_operator(tmp_path / "p", CLOCKS, 1000) is None
+
+
+def fake_tools(folder: Path, script: str) -> Tools:
+    program = folder / "qemu"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    for name in ("plugin", "runner"):
+        (folder / name).write_bytes(b"")
+    return Tools(
+        qemu=Qemu(program=str(program), env={"PATH": "/bin:/usr/bin"}, version="7.2"),
+        cpu="cortex-a72",
+        plugin=folder / "plugin",
+        runner=folder / "runner",
+        root=folder,
+        libraries={"onnxruntime": "/opt/edgegen/lib.so"},
+        versions={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "said"),
+    [
+        ("echo 'eg-runner: bad graph' >&2; exit 3", BuildError, "bad graph"),
+        ("echo 'eg-runner: bad input' >&2; exit 2", BuildError, "bad input"),
+        ("echo 'eg-runner: no library' >&2; exit 4", ToolMissingError, "no library"),
+        ("echo 'eg-runner: out of memory' >&2; exit 5", BuildError, "out of memory"),
+        ("kill -SEGV $$", BuildError, "SIGSEGV"),
+        ("kill -ILL $$", BuildError, "SIGILL"),
+        ("kill -KILL $$", ToolMissingError, "signal 9"),
+        ("echo 'qemu: no such option' >&2; exit 1", ToolMissingError, "no such option"),
+        ("exit 3", ToolMissingError, "status 3"),
+        ("sleep 30", ToolMissingError, "did not finish"),
+    ],
+)
+def test_guest_says_who_must_act(tmp_path: Path, script: str, kind: type[Exception], said: str) -> None:
+    tools = fake_tools(tmp_path, script)
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    job = guest.Job(runtime="onnxruntime", model=tmp_path / "m.onnx", runs=1, count=True, profile=False, timeout_s=1.0)
+    with guest.run_folder() as folder, pytest.raises(kind, match=said):
+        guest.run_guest(tools, job, folder)

@@ -1,0 +1,109 @@
+"""``edgegen doctor``: what is here, what is missing, and the fix. No network, no change."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import click
+
+from edgegen.cli.console import output_options, print_json
+from edgegen.core.cache import Cache, max_bytes
+from edgegen.core.errors import ExitCode
+from edgegen.core.targets import TargetProfile, load_target, target_names
+from edgegen.core.versions import installed
+
+_LIBRARIES = {
+    "torch": "edgegen",
+    "onnx": "edgegen",
+    "onnxruntime": "edgegen",
+    "ai-edge-litert": "edgegen[litert]",
+    "ai-edge-quantizer": "edgegen[litert]",
+    "litert-torch": "edgegen[litert]",
+}
+_OTHERS_FILES = {"onnxruntime-gpu": "onnxruntime", "pyserial-labgrid": "pyserial"}
+"""Distribution -> the one whose files it overwrites; the two cannot live together."""
+
+Row = tuple[str, str, str, str]  # name, state, detail, fix
+_BAD = ("missing", "refused", "broken")
+
+
+@click.command(epilog="Example: edgegen doctor --target raspberrypi")
+@click.option("--target", "-t", help="Look at one target only.")
+@output_options
+def command(target: str | None, as_json: bool, quiet: bool) -> int:
+    """What is here, what is missing, and the fix."""
+    profiles = [load_target(target)] if target else _distinct()
+    rows = [*_here(), *(row for profile in profiles for row in _target_rows(profile))]
+    bad = [row for row in rows if row[1] in _BAD]
+    code = ExitCode.NOT_JUDGED if bad else ExitCode.OK
+    if as_json:
+        keys = ("name", "state", "detail", "fix")
+        print_json(
+            {"schema_version": 1, "exit_code": int(code), "checks": [dict(zip(keys, row, strict=True)) for row in rows]}
+        )
+        return int(code)
+    for name, state, detail, fix in rows:
+        click.echo(f"{state:<10} {name:<34} {detail}" + (f"  -> {fix}" if fix else ""))
+    return int(code)
+
+
+def _distinct() -> list[TargetProfile]:
+    """Every profile once; aliases and the fake stand for nothing of their own."""
+    profiles = {profile.name: profile for name in target_names() if (profile := load_target(name)).name != "null"}
+    return list(profiles.values())
+
+
+def _here() -> list[Row]:
+    python = sys.version_info >= (3, 11)
+    linux = platform.system() == "Linux" and platform.machine() == "x86_64"
+    cache = Cache()
+    rows: list[Row] = [
+        (
+            "python",
+            "ready" if python else "refused",
+            platform.python_version(),
+            "" if python else "use Python 3.11 or newer",
+        ),
+        (
+            "machine",
+            "ready" if linux else "refused",
+            f"{platform.system()} {platform.machine()}",
+            "" if linux else "emulation needs x86-64 Linux; elsewhere files are made, but not proven",
+        ),
+        ("cache", "ready", f"{cache.root} (at most {max_bytes():,} bytes of stages)", ""),
+    ]
+    for library, package in _LIBRARIES.items():
+        version = installed(library)
+        rows.append(
+            (library, "ready" if version else "absent", version or "", "" if version else f"pip install '{package}'")
+        )
+    for intruder, owner in _OTHERS_FILES.items():
+        if installed(intruder) and installed(owner):
+            rows.append(
+                (
+                    intruder,
+                    "broken",
+                    f"overwrites files of {owner}",
+                    f"pip uninstall {intruder} {owner}; install one of them",
+                )
+            )
+    return rows
+
+
+def _target_rows(profile: TargetProfile) -> list[Row]:
+    if profile.emulator is None:
+        fits = platform.machine() == profile.isa
+        return [
+            (
+                f"{profile.name}: machine",
+                "ready" if fits else "missing",
+                platform.machine(),
+                "" if fits else f"needs {profile.isa}",
+            )
+        ]
+    from edgegen.devices.qemu_user import status
+
+    return [
+        (f"{profile.name}: {item.name}", item.state, item.detail, item.fix) for item in status(profile, Cache().root)
+    ]
