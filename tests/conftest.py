@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+_TESTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(_TESTS))
+
+# Children import this checkout, as the tests do, whether or not it is installed.
+_SOURCES = [_TESTS.parent / "toolchain", _TESTS.parent / "runtimes" / "linux"]
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, _SOURCES))
 
 # A test must never find, or fill, the developer's own cache.
 os.environ.pop("EDGEGEN_CACHE", None)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from emulated_presence import absent
+from emulated_presence import TOOLS_CACHE, absent
 
-from edgegen.core.cache import Cache
 from edgegen.core.errors import ToolMissingError
 from edgegen.core.ports import Silent
 from edgegen.core.targets import load_target
@@ -18,9 +17,9 @@ from edgegen.devices.qemu_user import QemuUserDevice, Tools, provision
 
 @pytest.fixture(scope="session")
 def tools() -> Tools:
-    """The emulator's tools in the user's own cache, set up once."""
+    """The emulator's tools set up once for all runs."""
     try:
-        return provision(load_target("raspberrypi4"), Cache().root)
+        return provision(load_target("raspberrypi4"), TOOLS_CACHE)
     except ToolMissingError as error:
         absent(str(error))
 
@@ -30,7 +29,7 @@ def emulated(tools: Tools) -> Callable[..., QemuUserDevice]:
     """Opens the emulated device of a target."""
 
     def opened(target: str = "raspberrypi4", timeout_s: float = 300.0) -> QemuUserDevice:
-        settings = DeviceSettings(cache=Cache().root, offline=False, progress=Silent())
+        settings = DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=Silent())
         return QemuUserDevice(load_target(target), settings, timeout_s=timeout_s)
 
     return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -21,3 +22,10 @@ def library(name: str) -> Any:
         return __import__(name, fromlist=["_"])
     except ImportError as error:
         absent(str(error))
+
+
+# Read when this module is imported: tests/conftest.py gives every test a cache of its own, and setting the tools up
+# again for each would take ten seconds and the network.
+_CACHE_HOME = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+TOOLS_CACHE = Path(os.environ.get("EDGEGEN_TEST_TOOLS") or f"{_CACHE_HOME}/edgegen-tests")
+"""The cache of the tests' own emulator tools, kept between runs; not the developer's."""

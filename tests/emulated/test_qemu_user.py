@@ -25,9 +25,8 @@ from emulated_models import (
     on_host,
     two_inputs_litert,
 )
-from emulated_presence import library
+from emulated_presence import TOOLS_CACHE, library
 
-from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError, UsageError
 from edgegen.core.targets import INSTRUCTION_CLASSES
 from edgegen.devices.device import WARM_RUNS, Counted, Reading
@@ -221,7 +220,7 @@ with guest.run_folder() as folder:
 
 
 def test_no_guest_outlives_a_killed_process(tools: Tools, float_model: Path) -> None:
-    script = ENDLESS.format(tests=str(Path(__file__).parent), cache=str(Cache().root), model=str(float_model))
+    script = ENDLESS.format(tests=str(Path(__file__).parent), cache=str(TOOLS_CACHE), model=str(float_model))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None

@@ -198,7 +198,7 @@ static enum eg_status perform(int count, char **arguments, struct job *job) {
 int main(int count, char **arguments) {
     struct job *job = calloc(1, sizeof *job);
     if (job == NULL) {
-        return eg_fail(EG_BAD_SYSTEM, "out of memory");
+        return (int)eg_fail(EG_BAD_SYSTEM, "out of memory");
     }
     enum eg_status status = perform(count, arguments, job);
     if (status == EG_OK) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,20 @@ def test_guest_says_who_must_act(tmp_path: Path, script: str, kind: type[Excepti
     job = guest.Job(runtime="onnxruntime", model=tmp_path / "m.onnx", runs=1, count=True, profile=False, timeout_s=1.0)
     with guest.run_folder() as folder, pytest.raises(kind, match=said):
         guest.run_guest(tools, job, folder)
+
+
+def test_run_folders_of_killed_processes_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest.os, "access", lambda *_: False)
+    monkeypatch.setattr(guest.tempfile, "gettempdir", lambda: str(tmp_path))
+    alive = f"edgegen-{os.getpid():07d}-abcdefgh"
+    for name in ("edgegen-9999999-abcdefgh", "edgegen-9999998-abcdefgh", alive, "edgegen-host-abcdefgh"):
+        (tmp_path / name).mkdir()
+        if name != "edgegen-9999998-abcdefgh":
+            os.utime(tmp_path / name, (0, 0))
+    with guest.run_folder() as folder:
+        assert len(folder.name) == len(alive)
+        left = {path.name for path in tmp_path.iterdir()} - {folder.name}
+    assert left == {"edgegen-9999998-abcdefgh", alive, "edgegen-host-abcdefgh"}
+    assert not folder.exists()

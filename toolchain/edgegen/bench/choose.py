@@ -13,6 +13,7 @@ from edgegen.core.results import Candidate, Verdict
 from edgegen.core.targets import TargetProfile
 
 PARENT = "float32"
+_TOLERANCE_RATIO = 0.005  # counts of equal work differ by up to this much between environments
 _OUT = ("failed", "not built", "rejected")
 """A candidate that comes with one of these never ran: it failed, or its last pass changed nothing."""
 
@@ -92,8 +93,8 @@ def _with_alarms(candidates: Sequence[Candidate], profile: TargetProfile) -> lis
     marked = []
     for item in candidates:
         parent = parents.get((item.runtime, item.format))
-        if item.recipe != PARENT and item.counted is not None and parent and item.counted.instructions > parent:
-            ratio = item.counted.instructions / parent
+        ratio = item.counted.instructions / parent if item.counted is not None and parent else 0.0
+        if item.recipe != PARENT and ratio > 1 + _TOLERANCE_RATIO:
             alarm = (
                 f"costs {ratio:.2f} times the instructions of {PARENT}@{item.format} on {core}: no gain in speed here"
             )

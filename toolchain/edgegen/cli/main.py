@@ -60,7 +60,8 @@ def edgegen() -> None:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in _STOPS:
+        signal.signal(number, _stop)
     sys.exit(_run(sys.argv[1:]))
 
 
@@ -76,10 +77,6 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as error:
         usage = {"what": error.format_message(), "exit_code": int(ExitCode.USAGE)}
         return _report(error.format_message(), ExitCode.USAGE, usage if as_json else None)
-    except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted; finished stages are kept, repeat the command to go on", ExitCode.INTERRUPTED)
-    except _TerminatedError:
-        return _report("terminated; finished stages are kept, repeat the command to go on", ExitCode.TERMINATED)
     except BrokenPipeError:
         # Whoever read our stdout has gone; the interpreter's own flush at exit would complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,12 +104,19 @@ def _internal(error: Exception, *, as_json: bool) -> int:
     return _report(f"{what}. Next: {next_step}.", ExitCode.INTERNAL, document if as_json else None)
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM arrived. Not an Exception: nothing between the signal and the exit may swallow it."""
+_STOPS = {signal.SIGINT: ("interrupted", ExitCode.INTERRUPTED), signal.SIGTERM: ("terminated", ExitCode.TERMINATED)}
+_SHOW_CURSOR = "\x1b[?25h"
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    raise _TerminatedError
+def _stop(number: int, frame: object) -> NoReturn:
+    """Ends the process at once. Whatever is finished is safe, so there is nothing to unwind; and an exception raised
+    at a random place may meet a library's C++ code that cannot stand it. Guests end with us, leftovers are swept up.
+    """
+    word, code = _STOPS[signal.Signals(number)]
+    cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
+    message = f"{cursor}\nedgegen: {word}; finished stages are kept, repeat the command to go on\n"
+    os.write(2, message.encode())
+    os._exit(code)
 
 
 if __name__ == "__main__":

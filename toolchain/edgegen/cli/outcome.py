@@ -67,9 +67,8 @@ def _candidates(rows: list[Mapping[str, Any]]) -> Table:
 
 
 def _reasons(console: Console, rows: list[Mapping[str, Any]]) -> None:
-    console.print(
-        "[dim]* paired with the float model, mean of the worst 5 %; counted: instructions per inference; RAM: peak of the process[/]"
-    )
+    note = "* paired with the float model, mean of the worst 5 %; counted: instructions an inference; RAM: peak"
+    console.print(f"[dim]{note}[/]", soft_wrap=True)
     for row in rows:
         for reason in (row["why_rejected"] if row["status"] != "eligible" else "", *row["alarms"]):
             if reason:

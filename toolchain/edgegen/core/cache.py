@@ -10,7 +10,7 @@ import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from edgegen.core.errors import UsageError
+from edgegen.core.errors import ToolMissingError, UsageError
 from edgegen.core.locks import locked
 from edgegen.core.store import Store
 
@@ -32,6 +32,14 @@ class Cache:
     def in_use(self) -> AbstractContextManager[None]:
         """Held by every build: prune waits for none and refuses while one is held."""
         return locked(self.root / "in-use.lock", shared=True)
+
+    def sweep(self) -> None:
+        """Removes what killed builds left half-done; does nothing while another build is at work."""
+        try:
+            with self.alone():
+                self.store().clear_scratch()
+        except ToolMissingError:
+            return
 
     def alone(self) -> AbstractContextManager[None]:
         """Held by prune. Raises ToolMissingError while a build is running."""

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,7 +232,7 @@ class Store:
     def prune(self, max_bytes: int, keep: Callable[[Mapping[str, Any]], bool] = lambda descriptor: False) -> int:
         """Forgets the least recently used manifests until the store holds at most ``max_bytes``.
 
-        Blobs that no remaining manifest names are removed, and temporary files older than a day. Returns the bytes
+        Blobs that no remaining manifest names are removed, and temporary files. Returns the bytes
         freed. The caller makes sure that no build is running.
         """
         before = self.usage().bytes
@@ -250,10 +249,13 @@ class Store:
             for path in self._blobs.iterdir():
                 if path.name not in needed:
                     path.unlink()
-        for leftover in self.scratch.iterdir():
-            if time.time() - leftover.stat().st_mtime > 86_400:
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        self.clear_scratch()
         return before - self.usage().bytes
+
+    def clear_scratch(self) -> None:
+        """Removes what killed builds left half-done. The caller makes sure that no build is running."""
+        for leftover in self.scratch.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
     def forget_corrupt(self) -> int:
         """Removes blobs whose bytes are not what their name says; returns how many."""

@@ -155,6 +155,7 @@ def build_ordered(
         raise StorageError(
             "cannot write", where=str(ordered.folder), got=error, next_step="choose a folder with --out"
         ) from error
+    cache.sweep()
     with (
         cache.in_use(),
         locked(ordered.folder / ".lock", on_wait=lambda: progress.say("waiting for another build of this")),

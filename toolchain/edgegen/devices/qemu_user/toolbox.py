@@ -20,6 +20,7 @@ from edgegen.core.ports import Progress
 
 _RECORD = "tool.json"
 _DOWNLOAD_TIMEOUT_S = 600.0
+_ABANDONED_AFTER_S = 3600.0
 
 Make = Callable[[Path], Mapping[str, str]]
 """Fills the empty folder it is given and returns what is worth knowing about it (versions)."""
@@ -105,8 +106,7 @@ class Toolbox:
     def scratch(self, name: str) -> Iterator[Path]:
         """A folder for work that nothing is kept of. Those of processes that were killed are removed first."""
         for stale in self.root.glob(".scratch-*"):
-            if not _alive(stale.name.split("-")[1]):
-                shutil.rmtree(stale, ignore_errors=True)
+            remove_if_abandoned(stale, stale.name.split("-")[1])
         with tempfile.TemporaryDirectory(dir=self.root, prefix=f".scratch-{os.getpid()}-{name}-") as folder:
             yield Path(folder)
 
@@ -120,8 +120,17 @@ class Toolbox:
             )
 
 
-def _alive(pid: str) -> bool:
-    return pid.isdecimal() and Path("/proc", pid).exists()
+def remove_if_abandoned(folder: Path, pid: str) -> None:
+    """Removes the folder of a process that was killed: no such process, and untouched for an hour.
+
+    The hour is for processes of other containers, which share folders with us and not process numbers.
+    """
+    try:
+        age_s = time.time() - folder.stat().st_mtime
+    except OSError:
+        return  # somebody else removes it
+    if age_s > _ABANDONED_AFTER_S and not Path("/proc", pid).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_tool(
