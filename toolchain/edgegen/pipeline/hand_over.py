@@ -182,15 +182,16 @@ def _training(evaluated: Finished) -> Mapping[str, Any] | None:
         return None
     reconstruction = record["reconstruction"] or {}
     floor = record["noise_floor"]
-    seeds = (floor["other_model"] or {}) | floor["latent_seeds"]
+    values = record["unpaired"]
     return {
         "values": {
             "elbo": -record["held_out"]["loss"],
             **{f"{name}_nats": value for name, value in record["held_out"].items() if name != "loss"},
             **{name: reconstruction[name]["mean"] for name in ("mse", "ssim", "psnr_db") if name in reconstruction},
-            **record["unpaired"],
+            **values,
         },
-        "noise_floor": {name: spread["maximum"] - spread["minimum"] for name, spread in seeds.items()},
+        "noise_floor": {name: each["maximum"] - each["minimum"] for name, each in floor["latent_seeds"].items()},
+        "seed_floor": {name: abs(value - values[name]) for name, value in (floor["other_model"] or {}).items()},
         "real": dict(floor["real"]),
         "samples": record["samples"],
     }

@@ -39,7 +39,7 @@ TOOLS = {
 """Form -> distributions whose version can change what is made of it."""
 
 # Offsets of the project's seed, so that no two draws are the same numbers.
-_STEP_SEED, _CALIBRATION_SEED, _QUALITY_SEED = 500, 1_000, 2_000
+_OTHER_SEED, _STEP_SEED, _CALIBRATION_SEED, _QUALITY_SEED = 1, 500, 1_000, 2_000
 _CALIBRATION_SAMPLES = 512
 
 
@@ -87,21 +87,24 @@ class Maker:
 
     def trained(self) -> Finished:
         """The whole model and its generator."""
+        return self._trained("train", self.project.seed)
+
+    def _trained(self, name: str, seed: int) -> Finished:
         stage = Stage(
-            name="train",
+            name=name,
             version=1,
             inputs={"data": self.data_digest},
             settings={
                 "family": self.project.family,
                 "model": write_record(self.settings),
                 "train": write_record(self._training),
-                "seed": self.project.seed,
+                "seed": seed,
             },
             tools=self._tools("torch", "train", "data"),
         )
-        return self._resumable(stage, self._train)
+        return self._resumable(stage, lambda folder, checkpoint: self._train(seed, folder, checkpoint))
 
-    def _train(self, folder: Path, checkpoint: Path) -> Mapping[str, Any]:
+    def _train(self, seed: int, folder: Path, checkpoint: Path) -> Mapping[str, Any]:
         from edgegen.train.loop import train
 
         return train(
@@ -109,7 +112,7 @@ class Maker:
             self.settings,
             self._training,
             load_data(self._data, self.project.folder),
-            seed=self.project.seed,
+            seed=seed,
             folder=folder,
             checkpoint=checkpoint / "training.pt",
             progress=self._progress,
@@ -135,20 +138,26 @@ class Maker:
         return train_feature_net(dataset, seed=self.project.seed, folder=folder, progress=self._progress)
 
     def evaluated(self) -> Finished:
-        """How good the trained model is, beside the noise of the figures."""
+        """How good the trained model is, beside the noise of the figures: other latents, and another training seed."""
         trained, features = self.trained(), self.features()
+        other = self._trained("train another seed", self.project.seed + _OTHER_SEED)
         stage = Stage(
             name="evaluate",
             version=1,
-            inputs={"model": trained.digest, "features": features.digest, "data": self.data_digest},
+            inputs={
+                "model": trained.digest,
+                "other": other.digest,
+                "features": features.digest,
+                "data": self.data_digest,
+            },
             settings={"seed": self.project.seed},
             tools=self._tools("torch", "train", "data", "metrics"),
         )
         if "absent" in features.record:
             return self.stages.run(stage, lambda folder: features.record)
-        return self.stages.run(stage, lambda folder: self._evaluate(trained, features))
+        return self.stages.run(stage, lambda folder: self._evaluate(trained, other, features))
 
-    def _evaluate(self, trained: Finished, features: Finished) -> Mapping[str, Any]:
+    def _evaluate(self, trained: Finished, other: Finished, features: Finished) -> Mapping[str, Any]:
         from edgegen.train.evaluate import evaluate
         from edgegen.train.feature_net import load_feature_net
 
@@ -157,6 +166,7 @@ class Maker:
             load_data(self._data, self.project.folder),
             load_feature_net(_paths(features.files)),
             seed=self.project.seed,
+            other=_paths(other.files),
         )
 
     # -- candidates ----------------------------------------------------------------------------------------------
