@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_commands.py [--rounds 15] [--project DIR --target null]
 
-Prints medians of interleaved rounds. ``edgegen --help`` is to answer within 0.2 s, a rebuild that changes nothing within
-3 s; with ``--project`` the project must have been built before.
+Prints medians of interleaved rounds. ``edgegen --help`` is to answer within 0.2 s, a rebuild that changes nothing
+within 3 s; with ``--project`` the project must have been built before.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)  # role -> digest
     settings: Any = None  # JSON-ready
     tools: Mapping[str, str] = field(default_factory=dict)  # library or program -> version
+    quiet: bool = False  # too short to be worth a line while it runs; not part of the key
 
     @property
     def key(self) -> str:
@@ -100,7 +101,8 @@ class Stages:
         return self._find(stage)
 
     def _perform(self, stage: Stage, work: Callable[[Path], Mapping[str, Any]]) -> Finished:
-        self._progress.say(stage.name)
+        if not stage.quiet:
+            self._progress.say(stage.name)
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=self._store.scratch, prefix="stage-") as name:
             folder = Path(name)

@@ -233,6 +233,7 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
     stage = Stage(
         name=f"golden vectors of {chosen.name} on {outcome.order.profile.name}",
         version=1,
+        quiet=True,
         inputs={"outputs": outputs.name, "export": made.exported.digest},
         settings={"core": identity.core, "kind": identity.kind, "runtime": _runtime_version(outcome, chosen)},
         tools={"edgegen": source_digest("export", "pipeline")},

@@ -64,6 +64,7 @@ class Maker:
         stage = Stage(
             name="data",
             version=1,
+            quiet=True,
             inputs={"data": self.data_digest},
             settings=write_record(self._data),
             tools={"edgegen": source_digest("data")},

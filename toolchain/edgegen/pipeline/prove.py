@@ -113,6 +113,7 @@ class Prover:
         stage = Stage(
             name=f"run {made.planned.name} on this host",
             version=1,
+            quiet=True,
             inputs={"model": made.exported.files[FORMATS[form]].sha256},
             settings={"quality": self._maker.quality_inputs(), "machine": machine_class()},
             tools={**versions(TOOLS[form]), "edgegen": source_digest("export")},
@@ -150,6 +151,7 @@ class Prover:
         stage = Stage(
             name=f"quality of {made.planned.name} on {self._profile.name}",
             version=1,
+            quiet=True,
             inputs={
                 "outputs": measured.files[OUTPUTS].sha256,
                 "parent": parent.files[OUTPUTS].sha256,
