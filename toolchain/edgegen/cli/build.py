@@ -42,7 +42,7 @@ def command(
     quiet: bool,
 ) -> int:
     """Take the project through the whole pipeline and bundle what keeps its budgets."""
-    from edgegen.pipeline.build import order
+    from edgegen.pipeline.order import order
 
     # Every target is checked before any is built: a slip of the pen is told at once, not after an hour.
     orders = [order(project, target=target, device=device, out=out, overrides=overrides) for target in targets]

@@ -10,23 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.artifacts.bundle import discard
 from edgegen.bench.choose import choose
-from edgegen.bench.cost import counted_cost, measured_latency
-from edgegen.bench.judge import exit_code
-from edgegen.bench.predict import predict
-from edgegen.core.budgets import Budget, read_budgets
 from edgegen.core.cache import Cache, max_bytes
 from edgegen.core.errors import BuildError, EdgegenError, ExitCode, StorageError, ToolMissingError
 from edgegen.core.locks import locked
 from edgegen.core.ports import Progress, Silent
-from edgegen.core.project import Project, load_project
-from edgegen.core.results import Candidate
+from edgegen.core.project import Project
+from edgegen.core.results import CandidateStatus
 from edgegen.core.stages import Stages
-from edgegen.core.targets import TargetProfile, load_target
-from edgegen.devices.device import DeviceSettings, Identity, open_device
-from edgegen.metrics.table import METRICS
-from edgegen.pipeline.hand_over import Outcome, hand_over, write_failure
+from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
+from edgegen.pipeline.candidates import Found, candidate
+from edgegen.pipeline.contents import Outcome
+from edgegen.pipeline.hand_over import hand_over, write_failure
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.plan import Planned, plan
+from edgegen.pipeline.order import Order, order
+from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.prove import Made, Proof, Prover
 
 if TYPE_CHECKING:
@@ -55,48 +52,6 @@ class Result:
 
         frame: pandas.DataFrame = load("pandas:json_normalize", extra="data")(list(self.document["candidates"]))
         return frame
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One build that was asked for, checked: nothing below can be refused as a mistake of the project file."""
-
-    project: Project
-    profile: TargetProfile
-    requested: str  # the target's name as asked
-    budgets: Mapping[str, Budget]
-    planned: tuple[Planned, ...]
-    device_url: str
-    folder: Path
-
-
-def order(
-    project: Project | Path | None,
-    *,
-    target: str,
-    device: str | None = None,
-    out: Path | None = None,
-    overrides: Sequence[str] = (),
-) -> Order:
-    """Reads and checks everything that a person wrote.
-
-    Raises:
-        UsageError: the project file, the target or an override is wrong.
-    """
-    if not isinstance(project, Project):
-        project = load_project(project, tuple(overrides))
-    profile = load_target(target)
-    gated = {name: metric for name, metric in METRICS.items() if metric.kind != "unpaired"}
-    budgets = read_budgets(project.budget_tables(profile.name, target), gated, "budgets", project.source)
-    return Order(
-        project=project,
-        profile=profile,
-        requested=target,
-        budgets=budgets,
-        planned=plan(project, profile),
-        device_url=device or profile.device,
-        folder=(out or project.folder / "build") / target,
-    )
 
 
 def build(
@@ -175,45 +130,24 @@ def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) ->
     evaluated = maker.evaluated()
     proofs: Mapping[str, Proof] = {}
     if identity is not None:
-        prover = Prover(
-            maker,
-            ordered.profile,
-            identity,
-            lambda: open_device(ordered.device_url, ordered.profile, settings),
-            jobs,
-        )
+        prover = Prover(maker, ordered.profile, identity, lambda: _connect(ordered, settings), jobs)
         try:
-            proofs = prover.prove([item for item in made if not item.exported.record["refused"]])
+            proofs = prover.prove([item for item in made.values() if not item.exported.record["refused"]])
         except ToolMissingError as error:
             missing = error.paragraph()
-    named = {str(item.planned.name): item for item in made}
-    candidates = [
-        _candidate(
-            planned, named.get(str(planned.name)), proofs.get(str(planned.name)), lost, missing, ordered, identity
-        )
-        for planned in ordered.planned
-    ]
+    found = Found(made=made, lost=lost, proofs=proofs, identity=identity, missing=missing)
+    candidates = [candidate(planned, found, ordered.profile) for planned in ordered.planned]
     choice = choose(candidates, ordered.budgets, ordered.profile)
-    code = exit_code(choice.verdicts) if choice.closest or choice.chosen else ExitCode.BUILD
-    if code is ExitCode.OK and choice.chosen is None:
-        # Every budget that there is holds, but nothing ran on the target: that is not a proof.
-        code = ExitCode.NOT_JUDGED
-    outcome = Outcome(
-        order=ordered,
-        choice=choice,
-        exit_code=code,
-        made=named,
-        proofs=proofs,
-        identity=identity,
-        missing=missing,
-        evaluated=evaluated,
-    )
-    return hand_over(outcome, maker, stages)
+    return hand_over(Outcome(order=ordered, choice=choice, found=found, evaluated=evaluated), maker, stages)
+
+
+def _connect(ordered: Order, settings: DeviceSettings) -> Device:
+    return open_device(ordered.device_url, ordered.profile, settings)
 
 
 def _identify(ordered: Order, settings: DeviceSettings) -> tuple[Identity | None, str]:
     """The device's identity, or why there is none. A build without its device still makes what can be made."""
-    device = open_device(ordered.device_url, ordered.profile, settings)
+    device = _connect(ordered, settings)
     try:
         return device.identity(), ""
     except ToolMissingError as error:
@@ -223,10 +157,12 @@ def _identify(ordered: Order, settings: DeviceSettings) -> tuple[Identity | None
         device.close()
 
 
-def _make_all(maker: Maker, planned: Sequence[Planned]) -> tuple[list[Made], dict[str, tuple[str, str]]]:
-    """What could be made, and (status, reason) by name of what could not."""
-    made: list[Made] = []
-    lost: dict[str, tuple[str, str]] = {}
+def _make_all(
+    maker: Maker, planned: Sequence[Planned]
+) -> tuple[dict[str, Made], dict[str, tuple[CandidateStatus, str]]]:
+    """What could be made, and (status, reason) of what could not, by name."""
+    made: dict[str, Made] = {}
+    lost: dict[str, tuple[CandidateStatus, str]] = {}
     maker.trained()
     for item in planned:
         name = str(item.name)
@@ -234,7 +170,7 @@ def _make_all(maker: Maker, planned: Sequence[Planned]) -> tuple[list[Made], dic
             lost[name] = ("not built", item.not_built)
             continue
         try:
-            made.append(Made(planned=item, exported=maker.exported(item)))
+            made[name] = Made(planned=item, exported=maker.exported(item))
         except ToolMissingError as error:
             lost[name] = ("not built", error.next_step or error.what)
         except StorageError:
@@ -242,51 +178,6 @@ def _make_all(maker: Maker, planned: Sequence[Planned]) -> tuple[list[Made], dic
         except BuildError as error:
             lost[name] = ("failed", error.paragraph())
     return made, lost
-
-
-def _candidate(
-    planned: Planned,
-    made: Made | None,
-    proof: Proof | None,
-    lost: Mapping[str, tuple[str, str]],
-    missing: str,
-    ordered: Order,
-    identity: Identity | None,
-) -> Candidate:
-    name = str(planned.name)
-    known: dict[str, Any] = {
-        "name": name,
-        "recipe": planned.name.recipe,
-        "format": planned.name.format,
-        "runtime": planned.runtime,
-    }
-    if made is None:
-        status, reason = lost[name]
-        return Candidate(status=status, why_rejected=reason, **known)  # type: ignore[arg-type]
-    export = made.exported.record["export"]
-    known |= {
-        "size_bytes": export["size_bytes"],
-        "parameters": export["census"]["parameters"],
-        "sha256": export["sha256"],
-        "changed": tuple(made.exported.record["changed"]),
-    }
-    if made.exported.record["refused"]:
-        return Candidate(status="rejected", why_rejected=str(made.exported.record["refused"]), **known)
-    if proof is None or identity is None:
-        return Candidate(status="unmeasured", why_rejected=missing or "the device gave nothing", **known)
-    if proof.failed or proof.reading is None:
-        return Candidate(status="failed", why_rejected=proof.failed, **known)
-    counted = counted_cost(proof.reading, export["census"]["macs"])
-    return Candidate(
-        status="eligible",
-        why_rejected="",
-        peak_ram_bytes=proof.reading.peak_ram_bytes,
-        counted=counted,
-        predicted=predict(counted, ordered.profile) if counted else None,
-        measured=measured_latency(proof.reading, identity),
-        quality=proof.quality,
-        **known,
-    )
 
 
 def _tidy(cache: Cache) -> None:

@@ -165,13 +165,13 @@ class Prover:
             from edgegen.bench.quality import cross_isa_quality, paired_quality, task_quality
             from edgegen.train.feature_net import load_feature_net
 
-            outputs, reference = _load(measured), _load(parent)
+            outputs, reference = (load_outputs(done.files[OUTPUTS].path) for done in (measured, parent))
             quality = {"paired": paired_quality(reference, outputs)}
             if "absent" not in features.record:
                 network = load_feature_net({file: blob.path for file, blob in features.files.items()})
                 quality["task"] = task_quality(reference, outputs, lambda images: network(images)[1])
             if other is not None:
-                quality["cross_isa"] = cross_isa_quality(_load(other), outputs)
+                quality["cross_isa"] = cross_isa_quality(load_outputs(other.files[OUTPUTS].path), outputs)
             return quality
 
         return self._maker.stages.run(stage, work).record
@@ -183,8 +183,9 @@ def _save(tensors: Tensors, path: Path) -> None:
     path.write_bytes(npz_bytes(tensors))
 
 
-def _load(finished: Finished) -> dict[str, Any]:
+def load_outputs(path: Path) -> dict[str, Any]:
+    """The outputs that a device gave, by name, a row a sample."""
     import numpy as np
 
-    with np.load(finished.files[OUTPUTS].path, allow_pickle=False) as archive:
+    with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

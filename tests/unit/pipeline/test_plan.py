@@ -1,0 +1,109 @@
+"""The plan: every recipe in every format, and the reason where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from edgegen.core.errors import UsageError
+from edgegen.core.project import Project, QualityTable
+from edgegen.core.targets import load_target
+from edgegen.pipeline import plan as plan_module
+from edgegen.pipeline.plan import plan, step_settings
+
+
+def _project(*recipes: str, **steps: dict) -> Project:
+    from pathlib import Path
+
+    return Project(
+        folder=Path(),
+        source="edgegen.toml",
+        name="x",
+        version="1",
+        seed=0,
+        family="vae",
+        model={},
+        data={},
+        train={},
+        recipes=recipes,
+        steps={name.replace("_", "-"): table for name, table in steps.items()},
+        formats=("onnx", "litert"),
+        quality=QualityTable(),
+        budgets={},
+        targets={},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "installed", lambda name: "1")
+
+
+def test_plan_crosses_recipes_and_formats() -> None:
+    planned = plan(_project("static-int8", "float32"), load_target("raspberrypi4"))
+    names = [str(item.name) for item in planned]
+    assert names == ["float32@onnx", "float32@litert", "static-int8@onnx", "static-int8@litert"]
+    assert [item.runtime for item in planned[:2]] == ["onnxruntime", "litert"]
+    assert not any(item.not_built for item in planned)
+
+
+def test_plan_adds_the_parent_that_others_are_compared_with() -> None:
+    assert str(plan(_project("static-int8"), load_target("raspberrypi4"))[0].name) == "float32@onnx"
+
+
+def test_plan_splits_a_recipe_at_the_export() -> None:
+    planned = plan(_project("distilled+static-int8"), load_target("raspberrypi4"))[-1]
+    assert (planned.torch_steps, planned.format_steps) == (("distilled",), ("static-int8",))
+
+
+def test_plan_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "installed", lambda name: None if name == "litert-torch" else "1")
+    planned = {str(item.name): item for item in plan(_project("float32"), load_target("raspberrypi4"))}
+    assert planned["float32@onnx"].not_built == ""
+    assert planned["float32@litert"].not_built == "pip install 'edgegen[litert]'"
+
+
+def test_plan_says_what_the_target_cannot_run() -> None:
+    profile = replace(load_target("raspberrypi4"), runtimes={"onnx": "onnxruntime"})
+    planned = plan(_project("float32"), profile)
+    assert planned[1].not_built == "raspberrypi4 has no runtime for litert"
+
+
+def test_plan_gives_the_reason_of_a_step_that_does_not_exist() -> None:
+    planned = plan(_project("weight-int4"), load_target("raspberrypi4"))
+    assert all(item.not_built for item in planned[2:])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("static-int", "did you mean 'static-int8'"),
+        ("", "unknown step"),
+        ("float32+float16", "stands alone"),
+        ("static-int8+pruned", r"pruned\+static-int8"),
+    ],
+)
+def test_plan_refuses_a_recipe(recipe: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        plan(_project(recipe), load_target("raspberrypi4"))
+
+
+def test_step_settings_serve_every_form_of_a_step() -> None:
+    read = step_settings(_project("weight-int8", weight_int8={"expand": "run", "weights_per_scale": 16}))
+    assert (read["weight-int8", "onnx"].expand, read["weight-int8", "onnx"].weights_per_scale) == ("run", 16)
+    assert read["weight-int8", "litert"].weights_per_scale == 16
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ({"weight_int": {}}, "did you mean 'weight-int8'"),
+        ({"weight_int8": {"expnd": "run"}}, "did you mean 'expand'"),
+        ({"weight_int8": {"expand": "never"}}, "'load', 'run'"),
+        ({"pruned": {"ratio": 2.0}}, "at most 0.95"),
+    ],
+)
+def test_step_settings_refuse(steps: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        step_settings(_project("float32", **steps))
