@@ -83,7 +83,7 @@ def test_second_build_from_scratch_gives_the_same_bundle(first: tuple[Path, Path
 def test_twenty_kills_change_nothing(first: tuple[Path, Path, Ran, float], tmp_path: Path) -> None:
     _, _, done, seconds = first
     folder, cache = _checkout(tmp_path / "project"), _cache(tmp_path / "cache")
-    moments = kill_builds(COMMAND, cwd=folder, cache=cache, kills=20, longest_s=seconds / 6, seed=20)
+    moments = kill_builds(COMMAND, cwd=folder, cache=cache, kills=20, longest_s=seconds / 10, seed=20)
     print("\n(seconds until the kill, stages finished by then):", [(round(s, 1), stages) for s, stages in moments])
     before = finished_stages(cache)
     last = edgegen(*COMMAND, cache=cache, cwd=folder, timeout=1800)

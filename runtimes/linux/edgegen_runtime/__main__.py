@@ -3,15 +3,64 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import os
 import resource
+import signal
 import sys
 import time
+from enum import IntEnum
 from pathlib import Path
 
-import numpy as np
+from edgegen_runtime.arrays import ArraysError, read_arrays, write_arrays
+from edgegen_runtime.session import (
+    SESSIONS,
+    InputsError,
+    ModelRefusedError,
+    RuntimeMissingError,
+    Session,
+    Tensors,
+    check_inputs,
+    infer_all,
+)
 
-from edgegen_runtime.session import SESSIONS, ModelRefusedError, Session, infer_all
+LARGEST_MODEL_BYTES = 2**31 - 1
+"""Both formats address their contents with 31 bits."""
+
+_SET_DEATH_SIGNAL = 1  # prctl(2)'s PR_SET_PDEATHSIG
+
+
+class Status(IntEnum):
+    """Exit statuses; those of the native runner mean the same."""
+
+    DONE = 0
+    BAD_INPUT = 2  # arguments, or arrays that do not fit the model
+    MODEL_REFUSED = 3
+    NO_RUNTIME = 4
+    NO_ROOM = 5  # memory or disk
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one action and returns a ``Status``; what went wrong is one line on stderr."""
+    arguments = _arguments(sys.argv[1:] if argv is None else argv)
+    if arguments.parent is not None:
+        _end_with(arguments.parent)
+    # Runtimes print where they like; stdout is for the report alone.
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
+        os.dup2(2, 1)
+        try:
+            print(json.dumps(_act(arguments)), file=stdout)
+        except (ArraysError, InputsError) as error:
+            return _failed(Status.BAD_INPUT, error)
+        except ModelRefusedError as error:
+            return _failed(Status.MODEL_REFUSED, error)
+        except RuntimeMissingError as error:
+            return _failed(Status.NO_RUNTIME, error)
+        except (MemoryError, OSError) as error:
+            return _failed(Status.NO_ROOM, error)
+    return Status.DONE
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -22,37 +71,75 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--inputs", type=Path, required=True, help="npz: one array per input, samples first")
     parser.add_argument("--outputs", type=Path, help="npz to write (run)")
     parser.add_argument("--runs", type=int, default=50, help="warm inferences to clock (measure)")
-    return parser.parse_args(argv)
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, ends")
+    arguments = parser.parse_args(argv)
+    if arguments.action == "run" and arguments.outputs is None:
+        parser.error("run needs --outputs")
+    if arguments.runs < 1:
+        parser.error("--runs must be at least 1")
+    return arguments
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 bad arguments, 3 the runtime refuses the model."""
-    arguments = _arguments(sys.argv[1:] if argv is None else argv)
-    with np.load(arguments.inputs, allow_pickle=False) as archive:
-        inputs = {name: archive[name] for name in archive.files}
-    try:
-        session = SESSIONS[arguments.runtime](arguments.model)
-        if arguments.action == "run":
-            np.savez(arguments.outputs, **infer_all(session, inputs))  # type: ignore[arg-type]
-            report: dict[str, object] = {}
-        else:
-            report = _measure(session, {name: array[:1] for name, array in inputs.items()}, arguments.runs)
-    except ModelRefusedError as error:
-        print(f"edgegen_runtime: {error}", file=sys.stderr)
-        return 3
-    # Linux gives kibibytes.
-    report["peak_ram_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(report))
-    return 0
+def _act(arguments: argparse.Namespace) -> dict[str, object]:
+    inputs = read_arrays(arguments.inputs)
+    session = SESSIONS[arguments.runtime](_read_model(arguments.model))
+    report: dict[str, object] = {}
+    if arguments.action == "run":
+        write_arrays(arguments.outputs, infer_all(session, inputs))
+    else:
+        check_inputs(session.inputs, inputs)
+        report = _measure(session, {name: array[:1].copy() for name, array in inputs.items()}, arguments.runs)
+    return {**report, "peak_ram_bytes": _peak_ram_bytes()}
 
 
-def _measure(session: Session, sample: dict[str, np.ndarray], runs: int) -> dict[str, object]:
+def _measure(session: Session, sample: Tensors, runs: int) -> dict[str, object]:
     times_ms = []
     for _ in range(runs + 1):
         started = time.perf_counter_ns()
         session.infer(sample)
         times_ms.append((time.perf_counter_ns() - started) / 1e6)
     return {"first_ms": times_ms[0], "runs_ms": times_ms[1:]}
+
+
+def _read_model(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_MODEL_BYTES + 1)
+    except OSError as error:
+        raise InputsError(f"the model file {path.name} cannot be read: {error.strerror}") from error
+    if len(data) > LARGEST_MODEL_BYTES:
+        raise ModelRefusedError("more than 2 GiB")
+    return data
+
+
+def _peak_ram_bytes() -> int:
+    """High water of this program's resident memory.
+
+    Not ``ru_maxrss`` where the kernel tells more: that one starts with what the process held before it became this
+    program, which is the memory of whoever started it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux gives kibibytes
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel end this process with the one that started it, however that ends (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _failed(status: Status, error: Exception) -> int:
+    words = " ".join(str(error).split())[:2000] or type(error).__name__
+    print(f"edgegen_runtime: {words}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

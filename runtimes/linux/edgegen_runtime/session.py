@@ -1,96 +1,291 @@
-"""Runs a model file with the runtime of its format, one sample at a time, on one thread."""
+"""Opens a model with the runtime of its format and runs it, one sample at a time, on one thread.
+
+The one place that does so from Python: boards run it through ``python -m edgegen_runtime``, edgegen calls it for golden
+vectors and for comparisons across instruction sets. Graphs are opened from bytes: the file may have any name, and
+nothing depends on how a runtime maps files.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
-# ONNX Runtime reports usage unless told not to; this must stand before its first import.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+Array = np.ndarray[Any, Any]
+Tensors = Mapping[str, Array]
 
-Tensors = Mapping[str, "np.ndarray[Any, Any]"]
+_ONNX_DTYPES = {
+    f"tensor({name})": {"float": "float32", "double": "float64"}.get(name, name)
+    for name in (
+        *("float16", "float", "double", "bool"),
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    )
+}
+_NUMERIC = frozenset(_ONNX_DTYPES.values())
+# The maintained package, then its predecessor, which some boards have alone.
+_LITERT_MODULES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
+_LITERT_IDENTIFIER = b"TFL3"
+_LITERT_GRAPHS = 2  # place of `subgraphs` among the fields of the schema's Model
 
 
 class ModelRefusedError(Exception):
-    """The runtime does not accept the model file, or fails on it."""
+    """The runtime does not accept the model, or fails on it."""
+
+
+class NotAModelError(ModelRefusedError):
+    """The bytes are no model of the runtime's format at all, or a damaged one."""
+
+
+class InputsError(Exception):
+    """The arrays do not fit the inputs that the model declares."""
+
+
+class RuntimeMissingError(Exception):
+    """The inference runtime is not installed, or does not load here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An input or output as the runtime sees it."""
+
+    name: str
+    dtype: str  # numpy's name of the element type
+    shape: tuple[int | None, ...]  # all axes, the sample axis first; None where the model leaves an axis open
 
 
 class Session(Protocol):
-    """A loaded model."""
+    """A model that is ready to run."""
 
-    def infer(self, sample: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        """Outputs by name of one sample; arrays keep the leading axis of length 1."""
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def infer(self, sample: Tensors) -> dict[str, Array]:
+        """Outputs by name of one sample that ``check_inputs`` accepts. The arrays are the caller's own.
+
+        Raises:
+            ModelRefusedError: the runtime fails on the model.
+        """
 
 
 class OnnxSession:
     """ONNX Runtime on the CPU."""
 
-    def __init__(self, model: Path) -> None:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-        # Its exceptions share no base of their own.
-        own = [item for item in vars(state).values() if isinstance(item, type) and issubclass(item, Exception)]
-        self._errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, *own)
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
+    def __init__(self, model: bytes) -> None:
+        runtime = onnx_runtime()
+        self._errors = onnx_runtime_errors()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # it raises what it logs
         try:
-            # From bytes: the file may have any name, and external data can not point out of its folder.
-            self._session = onnxruntime.InferenceSession(
-                model.read_bytes(), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except self._errors as error:
-            raise ModelRefusedError(str(error)) from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
+            damaged = type(error).__name__ in ("InvalidProtobuf", "NoModel")
+            raise (NotAModelError if damaged else ModelRefusedError)(_said(error)) from error
+        self.inputs, self.outputs = (
+            _ports((end.name, _ONNX_DTYPES.get(end.type, end.type), end.shape) for end in side)
+            for side in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        self._names = [port.name for port in self.outputs]
 
-    def infer(self, sample: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+    def infer(self, sample: Tensors) -> dict[str, Array]:
         """See Session."""
         try:
-            values = self._session.run(self._outputs, dict(sample))
+            return dict(zip(self._names, self._session.run(self._names, sample), strict=True))
         except self._errors as error:
-            raise ModelRefusedError(str(error)) from error
-        return dict(zip(self._outputs, values, strict=True))
+            raise ModelRefusedError(_said(error)) from error
 
 
 class LiteRtSession:
-    """LiteRT's interpreter on the CPU (XNNPACK)."""
+    """LiteRT's interpreter on the CPU (XNNPACK). Names are those of the first signature, else the tensors' own."""
 
-    def __init__(self, model: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
+    def __init__(self, model: bytes) -> None:
+        self._interpreter = make_interpreter(model)
         try:
-            # From bytes, so that nothing of ours depends on how the runtime maps files.
-            self._interpreter = Interpreter(model_content=model.read_bytes(), num_threads=1)
             self._interpreter.allocate_tensors()
-            signatures = list(self._interpreter.get_signature_list())
-            if not signatures:
-                raise ModelRefusedError("the model has no signature: its inputs and outputs have no names")
-            self._runner = self._interpreter.get_signature_runner(signatures[0])
-        except (RuntimeError, ValueError) as error:
-            raise ModelRefusedError(str(error)) from error
+            signature = next(iter(self._interpreter.get_signature_list()), None)
+            self._runner = None if signature is None else self._interpreter.get_signature_runner(signature)
+            if self._runner is None:
+                sides = [
+                    [(detail["name"], detail) for detail in details]
+                    for details in (self._interpreter.get_input_details(), self._interpreter.get_output_details())
+                ]
+            else:
+                named = (self._runner.get_input_details(), self._runner.get_output_details())
+                sides = [list(details.items()) for details in named]
+        except (ValueError, RuntimeError) as error:
+            raise ModelRefusedError(_said(error)) from error
+        self.inputs, self.outputs = (
+            _ports((name, _litert_dtype(detail), _litert_shape(detail)) for name, detail in side) for side in sides
+        )
+        self._places = [{name: int(detail["index"]) for name, detail in side} for side in sides]
 
-    def infer(self, sample: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+    def infer(self, sample: Tensors) -> dict[str, Array]:
         """See Session."""
         try:
-            return dict(self._runner(**sample))
-        except (RuntimeError, ValueError) as error:
-            raise ModelRefusedError(str(error)) from error
+            if self._runner is not None:
+                return dict(self._runner(**sample))
+            inputs, outputs = self._places
+            self._interpreter.reset_all_variables()  # as a signature does: every sample alone
+            for name, index in inputs.items():
+                self._interpreter.set_tensor(index, sample[name])
+            self._interpreter.invoke()
+            return {name: self._interpreter.get_tensor(index) for name, index in outputs.items()}
+        except (ValueError, RuntimeError, TypeError) as error:  # TypeError: an input that is called "self"
+            raise ModelRefusedError(_said(error)) from error
 
 
-SESSIONS: dict[str, type] = {"onnxruntime": OnnxSession, "litert": LiteRtSession}
-"""Runtime name -> session."""
+SESSIONS: dict[str, Callable[[bytes], Session]] = {"onnxruntime": OnnxSession, "litert": LiteRtSession}
+"""Runtime name -> opens a model's bytes.
+
+Raises ModelRefusedError (NotAModelError for bytes that are no model) or RuntimeMissingError.
+"""
 
 
-def infer_all(session: Session, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-    """Outputs by name for all samples along the first axis, each inferred alone."""
+def check_inputs(takes: Iterable[Port], inputs: Tensors) -> int:
+    """How many samples ``inputs`` hold, each fit to be given to the model alone.
+
+    Raises:
+        InputsError: other names, element types or shapes, none or differing numbers of samples, or a model that does
+            not take one sample at a time.
+    """
+    expected = {port.name: port for port in takes}
+    if set(inputs) != set(expected):
+        got, wanted = (", ".join(sorted(names)) or "none" for names in (inputs, expected))
+        raise InputsError(f"the arrays do not fit the model's inputs: got {got}; expected {wanted}")
+    for name, port in expected.items():
+        array, axes = inputs[name], port.shape[1:]
+        fits = array.ndim == len(port.shape) and all(
+            want in (None, have) for want, have in zip(axes, array.shape[1:], strict=True)
+        )
+        if port.shape[:1] not in ((1,), (None,)) or not fits or str(array.dtype) != port.dtype:
+            shape = ", ".join("any" if axis is None else str(axis) for axis in ("samples", *axes))
+            raise InputsError(
+                f"the array for {name!r} does not fit the model: got {array.dtype} {list(array.shape)}; "
+                f"expected {port.dtype} [{shape}], one sample at a time of a model that takes {list(port.shape)}"
+            )
     counts = {len(array) for array in inputs.values()}
-    if len(counts) != 1:
-        raise ModelRefusedError(f"the inputs have different numbers of samples: {sorted(counts)}")
-    rows = [session.infer({name: array[i : i + 1] for name, array in inputs.items()}) for i in range(counts.pop())]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    if len(counts) != 1 or 0 in counts:
+        raise InputsError(f"the inputs have no or differing numbers of samples: {sorted(counts)}")
+    return counts.pop()
+
+
+def infer_all(session: Session, inputs: Tensors) -> dict[str, Array]:
+    """Outputs by name for all samples along the first axis, each inferred alone.
+
+    Raises:
+        InputsError: see ``check_inputs``.
+        ModelRefusedError: the runtime fails, or an output's shape depends on the sample.
+    """
+    samples = check_inputs(session.inputs, inputs)
+    ready = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+    rows = [session.infer({name: array[at : at + 1] for name, array in ready.items()}) for at in range(samples)]
+    outputs = {}
+    for port in session.outputs:
+        values = [np.atleast_1d(row[port.name]) for row in rows]
+        if len({value.shape for value in values}) != 1:
+            raise ModelRefusedError(f"the shape of the output {port.name!r} changes from sample to sample")
+        outputs[port.name] = np.concatenate(values)
+    return outputs
+
+
+def onnx_runtime() -> Any:
+    """The onnxruntime module with its telemetry off.
+
+    Raises:
+        RuntimeMissingError: it is not installed.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it reports usage unless told not to before its first import
+    runtime = _import(["onnxruntime"])
+    runtime.disable_telemetry_events()
+    return runtime
+
+
+def onnx_runtime_errors() -> tuple[type[Exception], ...]:
+    """The classes that onnxruntime raises; they share no parent of their own."""
+    onnx_runtime()
+    state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    own = [item for item in vars(state).values() if isinstance(item, type) and issubclass(item, Exception)]
+    return (*own, RuntimeError, ValueError, MemoryError)
+
+
+def make_interpreter(model: bytes) -> Any:
+    """A single-threaded LiteRT interpreter that holds the model, verified by it; nothing is allocated yet.
+
+    Raises:
+        NotAModelError: not a LiteRT model, or damaged.
+        ModelRefusedError: the runtime does not accept it.
+        RuntimeMissingError: LiteRT is not installed.
+    """
+    _check_has_graph(model)
+    interpreter_class = _import(_LITERT_MODULES).Interpreter
+    try:
+        return interpreter_class(model_content=model, num_threads=1)
+    except (ValueError, RuntimeError) as error:
+        damaged = any(word in str(error).lower() for word in ("flatbuffer", "verif"))
+        raise (NotAModelError if damaged else ModelRefusedError)(_said(error)) from error
+
+
+def _check_has_graph(model: bytes) -> None:
+    """The runtime ends the process over a file without a graph, so that is looked for before it is asked."""
+    if model[4:8] != _LITERT_IDENTIFIER:
+        raise NotAModelError(f"identifier {model[4:8]!r}")
+
+    def read(form: str, at: int) -> int:
+        if at < 0:  # struct would count from the end
+            raise NotAModelError("an offset leads out of the file")
+        return int(struct.unpack_from(form, model, at)[0])
+
+    try:
+        table = read("<I", 0)
+        fields = table - read("<i", table)
+        slot = 4 + 2 * _LITERT_GRAPHS
+        place = read("<H", fields + slot) if read("<H", fields) > slot else 0
+        vector = table + place
+        graphs = read("<I", vector + read("<I", vector)) if place else 0
+    except struct.error as error:
+        raise NotAModelError("an offset leads out of the file") from error
+    if not graphs:
+        raise NotAModelError("no graph in it")
+
+
+def _import(names: Iterable[str]) -> Any:
+    """The first of the modules that loads."""
+    reasons = []
+    for name in names:
+        try:
+            return import_module(name)
+        except ImportError as error:  # absent, or its native part does not load here
+            reasons.append(str(error))
+    raise RuntimeMissingError("; ".join(reasons))
+
+
+def _ports(ends: Iterable[tuple[str, str, Iterable[Any]]]) -> tuple[Port, ...]:
+    ports = tuple(
+        Port(name=name, dtype=dtype, shape=tuple(None if isinstance(a, str) or a is None or a < 0 else a for a in axes))
+        for name, dtype, axes in ends
+    )
+    for port in ports:
+        if port.dtype not in _NUMERIC:
+            raise ModelRefusedError(f"{port.name!r} is no array of numbers but {port.dtype}")
+    if len({port.name for port in ports}) != len(ports):
+        raise ModelRefusedError("two inputs or outputs have one name")
+    return ports
+
+
+def _litert_dtype(detail: Mapping[str, Any]) -> str:
+    dtype = detail["dtype"]
+    return "unknown" if dtype is None else np.dtype(dtype).name  # numpy would take None for float64
+
+
+def _litert_shape(detail: Mapping[str, Any]) -> list[int]:
+    fixed, declared = detail["shape"], detail["shape_signature"]  # -1: left open; absent in some files
+    return [int(axis) for axis in (declared if len(declared) == len(fixed) else fixed)]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -53,7 +53,7 @@ def onnx_refused() -> bytes:
     )
 
 
-def litert_sum(*, dtype: str = "INT32", signatures: int = 1, graphs: bool = True) -> bytes:
+def litert_sum(*, dtype: str = "INT32", signatures: int = 1, graphs: bool = True, of_graph: int = 0) -> bytes:
     """Two tensors (1, 4), ``a`` and ``b``, and their sum ``c``; by the signature: left0, right and sum."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -91,7 +91,7 @@ def litert_sum(*, dtype: str = "INT32", signatures: int = 1, graphs: bool = True
             filled(
                 "SignatureDef",
                 signatureKey=b"z%d" % (9 - number),  # the first of the file, not of the alphabet
-                subgraphIndex=0,
+                subgraphIndex=of_graph,
                 inputs=[
                     filled("TensorMap", name=b"left%d" % number, tensorIndex=0),
                     filled("TensorMap", name=b"right", tensorIndex=1),

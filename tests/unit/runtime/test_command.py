@@ -53,7 +53,7 @@ def test_measure(model: str, runtime: str, place: Path) -> None:
 
 
 def test_peak_memory_is_not_that_of_whoever_started_it(place: Path) -> None:
-    ballast = np.ones(80 << 20)  # 640 MiB, touched
+    ballast = np.ones(50 << 20)  # 400 MiB, touched
     done = run_runtime(
         "measure", "model.onnx", "--runtime", "onnxruntime", "--inputs", "onnxruntime.npz", "--runs", "1", cwd=place
     )
@@ -73,7 +73,7 @@ def test_inputs_that_are_no_npz(content: bytes, place: Path) -> None:
     status, said = refused(place, inputs="bad.npz")
     assert status == Status.BAD_INPUT
     assert len(said.splitlines()) == 1
-    assert content in (b"PK\x05\x06" + b"\x00" * 10,) or "bad.npz is not a readable .npz" in said
+    assert "bad.npz is not a readable .npz" in said
 
 
 def test_inputs_that_lack_one(place: Path) -> None:

@@ -178,6 +178,11 @@ def test_a_missing_runtime_has_an_error_of_its_own(monkeypatch: pytest.MonkeyPat
         LiteRtSession(litert_sum())
 
 
+def test_the_second_litert_package_stands_in_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_LITERT_MODULES", ("no_such_package.interpreter", "ai_edge_litert.interpreter"))
+    assert LiteRtSession(litert_sum()).inputs[0].name == "left0"
+
+
 def test_the_package_runs_where_edgegen_is_not() -> None:
     script = (
         "import sys, edgegen_runtime.__main__\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgegen.core.errors import BuildError
-from edgegen.export.host_runtime import onnx_runtime, onnx_runtime_errors
 from edgegen.export.quiet import quiet
+from edgegen_runtime.session import onnx_runtime, onnx_runtime_errors
 
 # The quantizers report what they cannot handle by whatever Python raises on the way.
 QUANTIZER_ERRORS: tuple[type[Exception], ...] = (

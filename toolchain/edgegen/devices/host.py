@@ -1,35 +1,46 @@
 """``host:`` this machine itself: the runtime in a process of its own, wall clock and resident memory measured.
 
-A process per measurement, because a clock in ours would see our garbage collector, our threads and our heap.
+A process per measurement, because a clock in ours would see our garbage collector, our threads and our heap; and
+because a model that crashes its runtime must not take the build with it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import signal
 import subprocess
 import sys
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgegen.core.errors import BuildError, TargetError, ToolMissingError
+from edgegen.core.digests import sha256_tree
+from edgegen.core.errors import BuildError, EdgegenError, StorageError, TargetError, ToolMissingError, UsageError
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import versions
 from edgegen.devices.device import Clocked, Device, DeviceSettings, Identity, Reading
+from edgegen.devices.qemu_user.guest import run_folder
 
 _TIMEOUT_S = 600.0
 _RUNS = 50
-_REFUSED = 3  # exit status of edgegen_runtime for a model that the runtime does not accept
+_RUNTIMES = ("litert", "onnxruntime")
+_REPORT_BYTES, _LAST_WORDS_BYTES = 1 << 20, 4000
+# Exit statuses of edgegen_runtime.
+_BAD_INPUT, _MODEL_REFUSED, _NO_RUNTIME, _NO_ROOM = 2, 3, 4, 5
+_SAID_BY_RUNTIME = "edgegen_runtime: "
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
 
 
 class HostDevice:
-    """This machine. Gives measured figures, never counted ones."""
+    """This machine. Gives measured figures, never counted ones. May be shared between threads."""
 
-    def __init__(self, profile: TargetProfile) -> None:
+    def __init__(self, profile: TargetProfile, *, timeout_s: float = _TIMEOUT_S) -> None:
         self._profile = profile
+        self._timeout_s = timeout_s
 
     def identity(self) -> Identity:
         """See Device."""
@@ -47,60 +58,77 @@ class HostDevice:
             isa=self._profile.isa,
             emulated=False,
             gives=frozenset({"measured"}),
-            tools=versions(["onnxruntime", "ai-edge-litert"]),
+            tools=runtime_tools(),
         )
 
     def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
         """See Device."""
-        import numpy as np
+        from edgegen_runtime.arrays import ArraysError, read_arrays
 
-        with tempfile.TemporaryDirectory(prefix="edgegen-host-") as folder:
-            outputs = Path(folder) / "outputs.npz"
-            self._call("run", model, runtime, inputs, Path(folder), "--outputs", str(outputs))
-            with np.load(outputs, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+        with run_folder() as folder:
+            outputs = folder / "outputs.npz"
+            self._call("run", model, runtime, inputs, folder, "--outputs", str(outputs))
+            try:
+                return read_arrays(outputs)
+            except ArraysError as error:
+                raise _garbage(runtime, model, str(error)) from error
 
     def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
         """See Device."""
-        with tempfile.TemporaryDirectory(prefix="edgegen-host-") as folder:
-            report = self._call("measure", model, runtime, inputs, Path(folder), "--runs", str(_RUNS))
+        first = {name: array[:1] for name, array in inputs.items()}
+        with run_folder() as folder:
+            report = self._call("measure", model, runtime, first, folder, "--runs", str(_RUNS))
+        first_ms, runs_ms, peak = (report.get(key) for key in ("first_ms", "runs_ms", "peak_ram_bytes"))
+        times = [first_ms, *runs_ms] if isinstance(runs_ms, list) else []
+        if len(times) != _RUNS + 1 or not all(map(_is_time, times)) or not isinstance(peak, int) or peak <= 0:
+            raise _garbage(runtime, model, json.dumps(report))
         return Reading(
             counted=None,
-            clocked=Clocked(first_ms=report["first_ms"], runs_ms=tuple(report["runs_ms"])),
-            peak_ram_bytes=report["peak_ram_bytes"],
+            clocked=Clocked(first_ms=float(times[0]), runs_ms=tuple(map(float, times[1:]))),
+            peak_ram_bytes=peak,
         )
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Holds nothing: every process has ended when its call returned."""
 
     def _call(
         self, action: str, model: Path, runtime: str, inputs: Tensors, folder: Path, *more: str
-    ) -> dict[str, Any]:
-        import numpy as np
-
-        np.savez(folder / "inputs.npz", **dict(inputs))  # type: ignore[arg-type]
+    ) -> Mapping[str, Any]:
+        """The report of one inference process, run to its end in ``folder``."""
+        if runtime not in _RUNTIMES:
+            raise TargetError(f"this machine has no runtime {runtime!r}", expected=f"one of {', '.join(_RUNTIMES)}")
+        _write_inputs(inputs, folder / "inputs.npz")
         command = [
-            *(sys.executable, "-m", "edgegen_runtime", action, str(model)),
-            *("--runtime", runtime, "--inputs", str(folder / "inputs.npz")),
+            *(sys.executable, "-P", "-m", "edgegen_runtime", action, str(model.resolve())),
+            *("--runtime", runtime, "--inputs", str(folder / "inputs.npz"), "--parent", str(os.getpid())),
             *more,
         ]
-        environment = dict(os.environ) | {"ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": _runtime_path()}
+        said, printed = folder / "stdout", folder / "stderr"
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
+            # To files: no model can fill our memory with what it makes a runtime print.
+            with said.open("wb") as stdout, printed.open("wb") as stderr:
+                done = subprocess.run(
+                    command,
+                    cwd=folder,
+                    env={**os.environ, "PYTHONPATH": _search_path()},
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    timeout=self._timeout_s,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired as error:  # the process is killed by then
             raise ToolMissingError(
-                "the inference process did not finish", where=model.name, expected=f"within {_TIMEOUT_S} s"
+                f"the inference process did not finish within {self._timeout_s:g} s",
+                where=f"{model.name} on {runtime}",
+                got=_end_of(printed),
+                next_step="use fewer samples or a smaller model",
             ) from error
-        if done.returncode == _REFUSED:
-            raise BuildError(f"{runtime} refuses the model", where=model.name, got=done.stderr)
+        except OSError as error:
+            raise ToolMissingError("the inference process does not start", where=sys.executable, got=error) from error
         if done.returncode != 0:
-            raise BuildError(
-                f"{runtime} failed on the model (status {done.returncode})", where=model.name, got=done.stderr[-600:]
-            )
-        parsed: dict[str, Any] = json.loads(done.stdout)
-        return parsed
+            raise _failure(runtime, model, done.returncode, _end_of(printed))
+        return _parse_report(said, runtime, model)
 
 
 def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
@@ -110,18 +138,104 @@ def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) 
     return HostDevice(profile)
 
 
-def _runtime_path() -> str:
-    """The folder that ``edgegen_runtime`` is imported from: site-packages, or the checkout's source root."""
+def runtime_tools() -> dict[str, str]:
+    """Versions of the runtimes and digest of the code that drives them: what can change an output on this machine."""
     import edgegen_runtime
 
-    return str(Path(edgegen_runtime.__file__).resolve().parent.parent)
+    driver = sha256_tree(Path(edgegen_runtime.__file__).parent, (".py",))
+    return {**versions(["onnxruntime", "ai-edge-litert", "numpy"]), "edgegen_runtime": driver}
+
+
+def _write_inputs(inputs: Tensors, path: Path) -> None:
+    from edgegen_runtime.arrays import ArraysError, write_arrays
+
+    try:
+        write_arrays(path, inputs)
+    except ArraysError as error:
+        raise UsageError("the inputs cannot be given to the model", got=error) from error
+    except OSError as error:
+        raise StorageError("the inputs cannot be written", where=str(path), got=error.strerror) from error
+
+
+def _search_path() -> str:
+    """What this process imports from, in its order: so the child finds the same, in a checkout and in a wheel."""
+    return os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry))
+
+
+def _parse_report(path: Path, runtime: str, model: Path) -> Mapping[str, Any]:
+    with path.open("rb") as stream:
+        data = stream.read(_REPORT_BYTES + 1)
+    try:
+        report = json.loads(data) if len(data) <= _REPORT_BYTES else None
+    except (ValueError, RecursionError):
+        report = None
+    if not isinstance(report, dict):
+        raise _garbage(runtime, model, repr(data[:200]))
+    return report
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _garbage(runtime: str, model: Path, got: str) -> BuildError:
+    return BuildError(
+        f"{runtime} left no usable report of the model",
+        where=model.name,
+        got=got,
+        next_step="convert the model again; if it stays so, report it with the model",
+    )
+
+
+def _failure(runtime: str, model: Path, status: int, words: str) -> EdgegenError:
+    where = f"{model.name} on {runtime}"
+    if status < 0:
+        return _killed(runtime, where, -status, words)
+    said = [line.removeprefix(_SAID_BY_RUNTIME) for line in words.splitlines() if line.startswith(_SAID_BY_RUNTIME)]
+    got = said[-1] if said else words
+    if status in (_BAD_INPUT, _MODEL_REFUSED) and said:
+        return BuildError(f"{runtime} refuses the model or its inputs", where=where, got=got)
+    if status == _NO_ROOM and said:
+        return BuildError("the inference ran out of memory or disk", where=where, got=got)
+    if status == _NO_RUNTIME and said:
+        extra = "edgegen[litert]" if runtime == "litert" else "edgegen"
+        return ToolMissingError(
+            f"{runtime} is not usable here", where=where, got=got, next_step=f"pip install '{extra}'"
+        )
+    return BuildError(f"{runtime} failed on the model with status {status}", where=where, got=got)
+
+
+def _killed(runtime: str, where: str, number: int, words: str) -> BuildError:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        name = f"signal {number}"
+    if number in _CRASHES:
+        return BuildError(
+            f"{runtime} crashed on the model with {name}",
+            where=where,
+            got=words or None,
+            next_step="the file may be damaged: convert it again, or leave this candidate out",
+        )
+    return BuildError(
+        f"the inference process was ended from outside with {name}",
+        where=where,
+        got=words or None,
+        next_step="look whether the memory ran out (the kernel's log says so), then repeat the command",
+    )
+
+
+def _end_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - _LAST_WORDS_BYTES))
+        return stream.read(_LAST_WORDS_BYTES).decode("utf-8", "replace").strip()
 
 
 def _core_name() -> str:
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return platform.processor() or "unknown"
-    return next(
-        (line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown"
-    )
+        text = ""
+    named = (line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith(("model name", "Model")))
+    return next(named, "") or platform.processor() or platform.machine()

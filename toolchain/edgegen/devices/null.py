@@ -12,7 +12,7 @@ from edgegen.core.errors import TargetError
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import INSTRUCTION_CLASSES, TargetProfile
 from edgegen.devices.device import WARM_RUNS, Counted, Device, DeviceSettings, Identity, Reading
-from edgegen.devices.host import HostDevice
+from edgegen.devices.host import HostDevice, runtime_tools
 
 
 class NullDevice:
@@ -24,7 +24,12 @@ class NullDevice:
     def identity(self) -> Identity:
         """See Device."""
         return Identity(
-            kind="null", core="null", isa="null", emulated=True, gives=frozenset({"counted"}), tools={"null": "1"}
+            kind="null",
+            core="null",
+            isa="null",
+            emulated=True,
+            gives=frozenset({"counted"}),
+            tools={"null": "1", **runtime_tools()},  # the outputs are real
         )
 
     def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:

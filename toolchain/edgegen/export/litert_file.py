@@ -20,7 +20,6 @@ EXTRA = "litert"
 RANDOM_OPERATORS = frozenset(
     {"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "STABLEHLO_RNG_BIT_GENERATOR", "BERNOULLI"}
 )
-_IDENTIFIER = b"TFL3"
 
 
 def read_litert(path: Path) -> Any:
@@ -35,9 +34,6 @@ def read_litert(path: Path) -> Any:
         ToolMissingError: the extra ``litert`` is not installed.
     """
     data = read_model_bytes(path)
-    if data[4:8] != _IDENTIFIER:
-        raise _not_litert(path, f"identifier {data[4:8]!r}")
-    _check_has_graph(data, path)  # the runtime ends the process over a file without one
     make_interpreter(data, path)
     model_class = load("ai_edge_litert.schema_py_generated:ModelT", extra=EXTRA)
     try:
@@ -54,21 +50,23 @@ def make_interpreter(data: bytes, path: Path) -> Any:
     Raises:
         UsageError: the bytes are not a flatbuffer of this kind.
         BuildError: the runtime refuses the model.
+        ToolMissingError: the extra ``litert`` is not installed.
     """
+    from edgegen_runtime import session
+
     with quiet():
-        interpreter_class = load("ai_edge_litert.interpreter:Interpreter", extra=EXTRA)
+        load("ai_edge_litert.interpreter:Interpreter", extra=EXTRA)  # says which extra is missing
         try:
-            return interpreter_class(model_content=data, num_threads=1)
-        except (ValueError, RuntimeError) as error:
-            reason = error
-    if "flatbuffer" in str(reason).lower() or "verif" in str(reason).lower():
-        raise _not_litert(path, reason) from reason
-    raise BuildError(
-        "the LiteRT runtime refuses the model",
-        where=str(path),
-        got=reason,
-        next_step="convert it again with operators that the runtime has, or use the onnx format",
-    ) from reason
+            return session.make_interpreter(data)
+        except session.NotAModelError as error:
+            raise _not_litert(path, error) from error
+        except session.ModelRefusedError as error:
+            raise BuildError(
+                "the LiteRT runtime refuses the model",
+                where=str(path),
+                got=error,
+                next_step="convert it again with operators that the runtime has, or use the onnx format",
+            ) from error
 
 
 def operator_names(model: Any) -> Iterator[tuple[Any, Any, str]]:
@@ -147,16 +145,6 @@ def _spec(name: str, tensor: Any, where: str) -> TensorSpec:
             next_step="convert it with fixed shapes, the sample axis of length 1",
         )
     return TensorSpec(name=name, dtype=_dtypes().get(tensor.type, str(tensor.type)), shape=shape)
-
-
-def _check_has_graph(data: bytes, path: Path) -> None:
-    packed = load("ai_edge_litert.schema_py_generated:Model", extra=EXTRA)
-    try:
-        graphs = packed.GetRootAs(data, 0).SubgraphsLength()
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
-        raise _not_litert(path, error) from error
-    if not graphs:
-        raise _not_litert(path, "no graph in it")
 
 
 def _check_tensors(model: Any, path: Path) -> None:
