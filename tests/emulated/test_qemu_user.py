@@ -32,6 +32,7 @@ from edgegen.core.targets import INSTRUCTION_CLASSES
 from edgegen.devices.device import WARM_RUNS, Counted, Reading
 from edgegen.devices.qemu_user import QemuUserDevice, Tools, guest
 from edgegen.devices.qemu_user.tensor_file import write_tensors
+from edgegen.devices.run_folder import run_folder
 
 MIB = 1 << 20
 CONV_MACS = 12 * 12 * 32 * 8 * 9 + 320
@@ -195,7 +196,7 @@ def test_a_crash_in_the_guest_is_reported(tools: Tools, float_model: Path, tmp_p
     # Without the board's files the runtime sees the host's processor, and dies of it.
     for name in ("lib", "opt"):
         (tmp_path / name).symlink_to(tools.root / name)
-    with guest.run_folder() as folder:
+    with run_folder() as folder:
         write_tensors(folder / guest.INPUTS, images())
         with pytest.raises(BuildError, match="SIGSEGV"):
             guest.run_guest(replace(tools, root=tmp_path), job(float_model, 1), folder)
@@ -209,8 +210,9 @@ from emulated_models import images
 from edgegen.core.targets import load_target
 from edgegen.devices.qemu_user import guest, provision
 from edgegen.devices.qemu_user.tensor_file import write_tensors
+from edgegen.devices.run_folder import run_folder
 tools = provision(load_target("raspberrypi4"), Path({cache!r}))
-with guest.run_folder() as folder:
+with run_folder() as folder:
     print(folder, flush=True)
     write_tensors(folder / guest.INPUTS, images())
     model = Path({model!r})

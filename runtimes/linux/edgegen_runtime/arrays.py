@@ -88,7 +88,7 @@ def _check_listing(members: list[zipfile.ZipInfo], limit_bytes: int) -> None:
         raise ValueError(f"the member {strange[0][:80]!r} is not of numpy's making")
     total = sum(member.file_size for member in members)
     if total > limit_bytes:
-        raise ValueError(f"{total} bytes when unpacked; at most {limit_bytes}")
+        raise ValueError(f"too large when unpacked: {total} bytes declared, at most {limit_bytes}")
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:

@@ -1,4 +1,5 @@
 import base64
+import html
 import re
 import struct
 import subprocess
@@ -11,12 +12,15 @@ import pytest
 from example_build import PROFILE, budgets, candidate, document, images
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_result_document import BUNDLE, DOCUMENTS
+from test_result_document import BUNDLE, DOCUMENTS, failing
 
 from edgegen.bench.choose import choose
 from edgegen.bench.images import png_uri, side_by_side
-from edgegen.bench.labels import Box, place_labels
+from edgegen.bench.labels import Box, leader, place_labels
 from edgegen.bench.report import render_report
+from edgegen.bench.summary import alternatives
+from edgegen.bench.view import operator_rows, quality_rows, verdict_rows
+from edgegen.bench.wording import band
 
 VOID = {"meta", "img", "br", "wbr", "link", "hr", "input"}
 
@@ -69,6 +73,95 @@ def test_a_page_holds_the_headline_the_digest_the_alarms_and_what_was_not_measur
         assert words in text
     for kind in ("measured", "counted", "predicted", "quality", "exact"):
         assert f'class="chip kind {kind}"' in text
+
+
+def plain(page: str) -> str:
+    """The text of a page on one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.replace("<wbr>", ""))).split())
+
+
+def test_the_first_screen_says_what_was_judged_what_is_open_and_what_else_could_ship():
+    text = plain(render_report(document(bundle=BUNDLE)).partition("</header>")[0])
+    for words in (
+        "instructions counted pass 878,550 ≤ 3,000,000",
+        "peak RAM counted pass 29.56 MiB ≤ 64.00 MiB",
+        "PSNR, worst 5 % quality pass 25.2 dB ≥ 25 dB",
+        "Run on an emulated cortex-a72 core, not yet on a device",
+        "latency, not required, is unverified: the cost model was never fitted to a device",
+        "Against float32@litert: 89.6 % smaller file, 76.4 % fewer instructions, PSNR against float 29.4 dB",
+    ):
+        assert words in text
+
+
+def test_the_first_screen_says_why_a_required_budget_could_not_be_judged():
+    made = failing()
+    (reason,) = (item["reason"] for item in made["verdicts"] if item["budget"] == "latency")
+    assert reason in plain(render_report(made).partition("</header>")[0])
+
+
+def test_a_smaller_file_that_keeps_every_budget_too_is_named_with_its_price():
+    big = candidate("pruned@litert", size=218_000, instructions=731_000)
+    small = candidate("pruned+static-int8@litert", size=67_900, instructions=748_000)
+    smaller = candidate("pruned+static-int8@onnx", size=67_600, instructions=1_170_000)
+    said = alternatives(document(choice=choose([big, small, smaller], budgets(), PROFILE)))
+    assert len(said) == 1
+    assert said[0].startswith(
+        "Keeps every budget too, with a smaller file: pruned+static-int8@litert: 68.9 % smaller file, 2.3 % more inst"
+    )
+
+
+def test_a_prediction_is_shown_as_its_band_only():
+    row = next(row for row in verdict_rows(document()) if row["kind"] == "predicted")
+    low, high = (document()["latency"]["predicted"][key] for key in ("low_ms", "high_ms"))
+    assert row["value"] == band(low, high)
+    assert row["from"] < row["to"]
+    assert (band(0.167, 1.0), band(3.04, 83.2), band(40, 99.7)) == ("0.17 to 1.0 ms", "3.0 to 83 ms", "40 to 100 ms")
+
+
+def test_a_candidate_that_was_not_counted_by_operator_shows_its_onnx_sibling_and_says_so():
+    made = document()
+    found = operator_rows(made)
+    assert made["chosen"]["candidate"] == "distilled+static-int8@litert"
+    assert (found["of"], found["own"], found["same_recipe"]) == ("distilled+static-int8@onnx", False, True)
+    assert [row["share"] for row in found["rows"]] == [55.0, 20.0, 11.0, 6.0]
+    text = plain(render_report(made))
+    assert "distilled+static-int8@litert was counted as a whole" in text
+    assert "985,000 instructions in all, 1.12 times those of distilled+static-int8@litert" in text
+    assert "8.0 % lie outside the operators" in text
+
+
+def test_operators_are_the_candidates_own_where_it_has_them_and_missing_where_nobody_has():
+    only = choose([candidate("float32@onnx")], budgets(), PROFILE)
+    assert operator_rows(document(choice=only))["own"]
+    none = choose([candidate("float32@litert")], budgets(), PROFILE)
+    assert operator_rows(document(choice=none))["rows"] == []
+    assert "No candidate was counted by operator" in plain(render_report(document(choice=none)))
+
+
+def test_training_figures_stand_beside_real_data_and_both_kinds_of_seeds():
+    text = plain(render_report(document()))
+    assert "FID-like Fréchet distance to held-out data on the project's own features" in text
+    assert "4.71 0.854 0.99 1.9 " in text
+    for name in ("ELBO", "reconstruction", "KL", "PSNR", "SSIM", "MSE", "KID", "density", "coverage"):
+        assert name in text
+    assert "20.7 dB" in text
+
+
+@pytest.mark.parametrize("missing", ["noise_floor", "seed_floor", "real", "samples"])
+def test_training_figures_are_shown_where_a_part_is_missing(missing):
+    training = document()["training"]
+    without = {key: value for key, value in training.items() if key != missing}
+    text = plain(render_report(document(training=without)))
+    assert "27.18" in text or "4.71" in text
+    assert ("No second model was trained" in text) is (missing == "seed_floor")
+    assert plain(render_report(document(training={**training, missing: None}))) == text
+
+
+def test_the_worst_of_yes_and_no_is_not_shown():
+    paired = {"task": {"top1_agreement_ratio_mean": 0.953, "top1_agreement_ratio_worst5": 0.0}}
+    made = document(choice=choose([candidate("float32@onnx", quality=paired)], {}, PROFILE))
+    (part,) = quality_rows(made)
+    assert [(row["mean"], row["worst5"]) for row in part["rows"]] == [("0.953", "")]
 
 
 def test_foreign_text_is_escaped():
@@ -130,6 +223,27 @@ def test_equal_samples_are_not_amplified():
     made = side_by_side(images()["float"], images()["float"])
     assert made is not None
     assert made.gain == 1
+
+
+def test_no_line_to_a_label_crosses_another_label():
+    anchors = [(300 + 3 * step, 200 + 2 * (step % 3)) for step in range(14)]
+    places = place_labels(
+        anchors, [(90, 14)] * len(anchors), [6] * len(anchors), Box(left=0, bottom=0, right=600, top=400)
+    )
+    placed = [(anchor, box) for anchor, box in zip(anchors, places, strict=True) if box is not None]
+    far = [(anchor, box) for anchor, box in placed if box.far]
+    assert far
+    for anchor, box in far:
+        assert not any(other.crossed_by(leader(anchor, box)) for _, other in placed if other is not box)
+
+
+def test_a_big_file_does_not_hide_a_small_one_in_the_plot():
+    names = {"pruned@litert": (218_000, 731_000), "pruned+static-int8@litert": (67_900, 748_000)}
+    made = [candidate(name, size=size, instructions=count) for name, (size, count) in names.items()]
+    text = render_report(document(choice=choose(made, budgets(), PROFILE)))
+    circles = [found.start() for found in re.finditer(r"fill: var\(--(?:good|plain)\); stroke: var\(--card\)", text)]
+    assert len(circles) == 4  # two in the wide form, two in the narrow
+    assert "fill: var(--plain)" in text[circles[1] : circles[1] + 40]
 
 
 @settings(deadline=None, max_examples=50)

@@ -70,7 +70,7 @@ def test_host_measures(model: Path) -> None:
     reading = host().measure(model, "onnxruntime", pairs())
     assert reading.counted is None
     assert reading.clocked is not None
-    assert len(reading.clocked.runs_ms) == 50
+    assert [len(times) for times in reading.clocked.processes_ms] == [30] * 7
     assert reading.clocked.first_ms > 0
     assert reading.peak_ram_bytes is not None
     assert reading.peak_ram_bytes > 1 << 20
@@ -145,9 +145,9 @@ def test_host_names_the_signal_of_a_kill(fake: Fake, model: Path) -> None:
         "print('{}', '{}')",
         "sys.stdout.write('{\"a\": \"' + 'x' * (2 << 20) + '\"}')",
         'print(\'{"first_ms": 1, "runs_ms": "many", "peak_ram_bytes": 1}\')',
-        'print(\'{"first_ms": NaN, "runs_ms": [\' + "1, " * 49 + \'1], "peak_ram_bytes": 1}\')',
+        'print(\'{"first_ms": NaN, "runs_ms": [\' + "1, " * 29 + \'1], "peak_ram_bytes": 1}\')',
         'print(\'{"first_ms": 1, "runs_ms": [1], "peak_ram_bytes": 1}\')',
-        'print(\'{"first_ms": 1, "runs_ms": [\' + "1, " * 49 + \'1]}\')',
+        'print(\'{"first_ms": 1, "runs_ms": [\' + "1, " * 29 + \'1]}\')',
     ],
 )
 def test_host_refuses_garbage_on_stdout(code: str, fake: Fake, model: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.targets import INSTRUCTION_CLASSES
+from edgegen.devices import run_folder as run_folder_module
 from edgegen.devices.qemu_user import guest
 from edgegen.devices.qemu_user.counts import cheapest, median_instructions, read_counts
 from edgegen.devices.qemu_user.emulator import Qemu
 from edgegen.devices.qemu_user.operators import per_operator
 from edgegen.devices.qemu_user.provision import Tools
+from edgegen.devices.run_folder import run_folder
 
 Event = dict[str, Any]
 
@@ -178,21 +180,21 @@ def test_guest_says_who_must_act(tmp_path: Path, script: str, kind: type[Excepti
     tools = fake_tools(tmp_path, script)
     (tmp_path / "m.onnx").write_bytes(b"model")
     job = guest.Job(runtime="onnxruntime", model=tmp_path / "m.onnx", runs=1, count=True, profile=False, timeout_s=1.0)
-    with guest.run_folder() as folder, pytest.raises(kind, match=said):
+    with run_folder() as folder, pytest.raises(kind, match=said):
         guest.run_guest(tools, job, folder)
 
 
 def test_run_folders_of_killed_processes_are_removed_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest.os, "access", lambda *_: False)
-    monkeypatch.setattr(guest.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(run_folder_module.os, "access", lambda *_: False)
+    monkeypatch.setattr(run_folder_module.tempfile, "gettempdir", lambda: str(tmp_path))
     alive = f"edgegen-{os.getpid():07d}-abcdefgh"
     for name in ("edgegen-9999999-abcdefgh", "edgegen-9999998-abcdefgh", alive, "edgegen-host-abcdefgh"):
         (tmp_path / name).mkdir()
         if name != "edgegen-9999998-abcdefgh":
             os.utime(tmp_path / name, (0, 0))
-    with guest.run_folder() as folder:
+    with run_folder() as folder:
         assert len(folder.name) == len(alive)
         left = {path.name for path in tmp_path.iterdir()} - {folder.name}
     assert left == {"edgegen-9999998-abcdefgh", alive, "edgegen-host-abcdefgh"}

@@ -13,7 +13,8 @@ from edgegen.core.results import Candidate, Verdict
 from edgegen.core.targets import TargetProfile
 
 PARENT = "float32"
-_TOLERANCE_RATIO = 0.005  # counts of equal work differ by up to this much between environments
+_COUNT_TOLERANCE_RATIO = 0.005  # counts of equal work differ by up to this much between environments
+_CLOCK_TOLERANCE_RATIO = 0.1  # what a quiet machine's clock may differ by between two runs of one model
 _OUT = ("failed", "not built", "rejected")
 """A candidate that comes with one of these never ran: it failed, or its last pass changed nothing."""
 
@@ -84,24 +85,26 @@ def outcome(choice: Choice) -> ExitCode:
 
 
 def _with_alarms(candidates: Sequence[Candidate], profile: TargetProfile) -> list[Candidate]:
-    parents = {
-        (item.runtime, item.format): item.counted.instructions
-        for item in candidates
-        if item.recipe == PARENT and item.counted is not None
-    }
+    parents = {(item.runtime, item.format): item for item in candidates if item.recipe == PARENT}
     core = profile.emulator.cpu if profile.emulator else profile.name
     marked = []
     for item in candidates:
         parent = parents.get((item.runtime, item.format))
-        ratio = item.counted.instructions / parent if item.counted is not None and parent else 0.0
-        if item.recipe != PARENT and ratio > 1 + _TOLERANCE_RATIO:
-            alarm = (
-                f"costs {ratio:.2f} times the instructions of {PARENT}@{item.format} on {core}: no gain in speed here"
-            )
-            marked.append(replace(item, alarms=(*item.alarms, alarm)) if alarm not in item.alarms else item)
-        else:
-            marked.append(item)
+        alarm = "" if parent is None or item is parent else _alarm(item, parent, core)
+        marked.append(replace(item, alarms=(*item.alarms, alarm)) if alarm and alarm not in item.alarms else item)
     return marked
+
+
+def _alarm(item: Candidate, parent: Candidate, core: str) -> str:
+    """Why a candidate is dearer than the float model it came from, or nothing."""
+    of = f"of {parent.name} on {core}: no gain in speed here"
+    if item.counted and parent.counted:
+        ratio = item.counted.instructions / parent.counted.instructions
+        return f"costs {ratio:.2f} times the instructions {of}" if ratio > 1 + _COUNT_TOLERANCE_RATIO else ""
+    if item.measured and parent.measured:
+        ratio = item.measured.p50_ms / parent.measured.p50_ms
+        return f"takes {ratio:.2f} times the time {of}" if ratio > 1 + _CLOCK_TOLERANCE_RATIO else ""
+    return ""
 
 
 def _cost(candidate: Candidate) -> tuple[int, float, float, str]:

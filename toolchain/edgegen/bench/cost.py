@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,16 @@ def counted_cost(reading: Reading, macs: int | None) -> CountedCost | None:
 
 
 def measured_latency(reading: Reading, identity: Identity) -> MeasuredLatency | None:
-    """Percentiles (nearest rank) of the wall clock, or None if the device has none."""
+    """Percentiles (nearest rank) of each process's inferences, median over the processes; None without a clock."""
     if reading.clocked is None:
         return None
-    runs = sorted(reading.clocked.runs_ms)
-    p50, p90, p99 = (runs[min(len(runs) - 1, -(-len(runs) * percent // 100) - 1)] for percent in (50, 90, 99))
-    return MeasuredLatency(p50_ms=p50, p90_ms=p90, p99_ms=p99, runs=len(runs), device=identity.core)
+    processes = [sorted(times) for times in reading.clocked.processes_ms]
+    p50, p90, p99 = (
+        statistics.median(_nearest_rank(times, percent) for times in processes) for percent in (50, 90, 99)
+    )
+    return MeasuredLatency(p50_ms=p50, p90_ms=p90, p99_ms=p99, runs=len(processes), device=identity.core)
+
+
+def _nearest_rank(ordered: list[float], percent: int) -> float:
+    """The smallest value that at least ``percent`` of the values do not exceed."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]

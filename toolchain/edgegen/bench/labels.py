@@ -1,14 +1,18 @@
-"""Places the labels of a scatter plot so that none covers another or a marker."""
+"""Places the labels of a scatter plot so that none covers another, a marker, or the line that leads to another."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 _ANGLES = (0, 180, 40, -40, 140, -140, 90, -90, 20, -20, 160, -160, 65, -65, 115, -115)
 _DISTANCES = (3.0, 10.0, 20.0, 34.0, 52.0, 74.0, 100.0, 130.0)
 _FAR = 9.0  # beyond this a line leads from the marker to its label
+
+
+Line: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,19 @@ class Box:
         return (
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )
+
+    def crossed_by(self, line: Line) -> bool:
+        """Whether a straight line passes through this (Liang and Barsky, 1984)."""
+        (x0, y0), (x1, y1) = line
+        enters, leaves = 0.0, 1.0
+        for start, step, low, high in ((x0, x1 - x0, self.left, self.right), (y0, y1 - y0, self.bottom, self.top)):
+            if step == 0:
+                if not low < start < high:
+                    return False
+                continue
+            near, far = sorted(((low - start) / step, (high - start) / step))
+            enters, leaves = max(enters, near), min(leaves, far)
+        return enters < leaves
 
     def within(self, other: Box) -> bool:
         """Whether this lies in the other as a whole."""
@@ -56,18 +73,28 @@ def place_labels(
         for (x, y), radius in zip(anchors, radii, strict=True)
     ]
     placed: list[Box] = []
+    leaders: list[Line] = []
     result: list[Box | None] = []
     for anchor, size, radius in zip(anchors, sizes, radii, strict=True):
         free = (
             box
             for box in _places(anchor, size, radius)
-            if box.within(bounds) and not any(box.overlaps(other) for other in (*placed, *markers, *avoid))
+            if box.within(bounds)
+            and not any(box.overlaps(other) for other in (*placed, *markers, *avoid))
+            and not any(box.crossed_by(line) for line in leaders)
+            and not (box.far and any(other.crossed_by(leader(anchor, box)) for other in placed))
         )
         best = next(free, None)
         if best is not None:
             placed.append(best)
+            leaders += [leader(anchor, best)] if best.far else []
         result.append(best)
     return result
+
+
+def leader(anchor: tuple[float, float], box: Box) -> Line:
+    """The line from a marker to the nearest place on its label."""
+    return anchor, (min(max(anchor[0], box.left), box.right), min(max(anchor[1], box.bottom), box.top))
 
 
 def _places(anchor: tuple[float, float], size: tuple[float, float], radius: float) -> Iterator[Box]:

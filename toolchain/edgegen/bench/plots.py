@@ -18,11 +18,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
-from edgegen.bench.labels import Box, place_labels
+from edgegen.bench.labels import Box, leader, place_labels
 
 # Stand-ins that are replaced by the page's CSS variables in the finished SVG.
 _INK, _MUTED, _LINE, _GOOD, _BAD, _PLAIN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-_VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _GOOD: "good", _BAD: "bad", _PLAIN: "plain"}
+_CARD = "#070707"
+_VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _GOOD: "good", _BAD: "bad", _PLAIN: "plain", _CARD: "card"}
 _CAP_DB = 70.0  # above it nobody sees a difference; identical outputs have 150
 _SMALLEST, _LARGEST = 24.0, 520.0  # marker areas in points squared
 
@@ -56,7 +57,7 @@ def pareto_svg(points: Sequence[Point], axes: Axes, *, wide: bool) -> str:
         "svg.fonttype": "none",
         "svg.hashsalt": f"edgegen-{'wide' if wide else 'narrow'}",
         "font.family": "sans-serif",
-        "font.size": 9.5 if wide else 9.0,
+        "font.size": 9.5 if wide else 10.5,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": _LINE,
@@ -110,20 +111,22 @@ def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
     largest = max(point.size_bytes for point in points) or 1
     for point, height in zip(points, shown, strict=True):
         area = max(_SMALLEST, _LARGEST * point.size_bytes / largest)
-        filled = point.kind == "chosen"
+        chosen = point.kind == "chosen"
+        # The smaller a circle, the nearer to the reader: a big file must not hide a small one.
+        above = 3 + 1 - point.size_bytes / largest
+        colour = {"chosen": _GOOD, "eligible": _PLAIN, "rejected": _BAD}[point.kind]
         plot.scatter(
             [point.cost],
             [height],
             s=area,
             marker="o",
-            facecolor=_GOOD if filled else "none" if point.kind == "rejected" else _PLAIN,
-            edgecolor={"chosen": _GOOD, "eligible": _PLAIN, "rejected": _BAD}[point.kind],
-            linewidth=1.4,
-            alpha=None if filled else 0.85,
-            zorder=4 if filled else 3,
+            facecolor="none" if point.kind == "rejected" else colour,
+            edgecolor=colour if point.kind == "rejected" else _CARD,
+            linewidth=1.4 if point.kind == "rejected" else 0.8,
+            zorder=above,
         )
-        if filled:
-            plot.scatter([point.cost], [height], s=(area**0.5 + 9) ** 2, facecolor="none", edgecolor=_GOOD, zorder=4)
+        if chosen:
+            plot.scatter([point.cost], [height], s=(area**0.5 + 9) ** 2, facecolor="none", edgecolor=_GOOD, zorder=2.9)
 
 
 def _draw_limits(plot: Any, axes: Axes) -> None:
@@ -152,37 +155,46 @@ def _draw_front(plot: Any, points: Sequence[Point], axes: Axes) -> None:
 
 
 def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wide: bool) -> None:
-    anchors, sizes, radii, texts = [], [], [], []
+    anchors, radii = [], []
     order = sorted(points, key=lambda item: (item.kind != "chosen", item.kind == "rejected", item.number))
     largest = max(point.size_bytes for point in points) or 1
     for point in order:
-        text = f"{point.number}  {point.name}" if wide else str(point.number)
-        drawn = plot.text(0, 0, text, weight="bold" if point.kind == "chosen" else "normal")
-        box = drawn.get_window_extent(renderer)
-        drawn.remove()
         x, y = plot.transData.transform((point.cost, _shown(point, axes)))
         anchors.append((float(x), float(y)))
-        sizes.append((box.width + 4, box.height + 1))
         area = max(_SMALLEST, _LARGEST * point.size_bytes / largest)
         halo = 5.0 if point.kind == "chosen" else 0.0
         radii.append(((area / math.pi) ** 0.5 + halo) * plot.figure.dpi / 72)
-        texts.append(text)
     frame = plot.get_window_extent(renderer)
     bounds = Box(left=frame.x0, bottom=frame.y0, right=frame.x1, top=frame.y1)
-    places = place_labels(anchors, sizes, radii, bounds, _limit_lines(plot, axes, bounds))
+    limits = _limit_lines(plot, axes, bounds)
+    texts = [f"{point.number}  {point.name}" if wide else str(point.number) for point in order]
+    places = place_labels(anchors, _sizes(plot, renderer, order, texts), radii, bounds, limits)
+    if None in places:  # no room for a name: perhaps for the number
+        texts = [text if place else str(point.number) for point, text, place in zip(order, texts, places, strict=True)]
+        places = place_labels(anchors, _sizes(plot, renderer, order, texts), radii, bounds, limits)
     for point, text, anchor, place in zip(order, texts, anchors, places, strict=True):
         if place is None:
             continue  # no room: the table of candidates has it
         middle = ((place.left + place.right) / 2, (place.bottom + place.top) / 2)
         if place.far:
             inverse = plot.transData.inverted()
-            edge = (min(max(anchor[0], place.left), place.right), min(max(anchor[1], place.bottom), place.top))
-            (x0, y0), (x1, y1) = inverse.transform([anchor, edge])
+            (x0, y0), (x1, y1) = inverse.transform(leader(anchor, place))
             plot.plot([x0, x1], [y0, y1], color=_MUTED, linewidth=0.6, alpha=0.7, zorder=2)
         x, y = plot.transData.inverted().transform(middle)
         colour = {"chosen": _GOOD, "eligible": _INK, "rejected": _MUTED}[point.kind]
         weight = "bold" if point.kind == "chosen" else "normal"
         plot.text(x, y, text, ha="center", va="center", color=colour, weight=weight, zorder=6)
+
+
+def _sizes(plot: Any, renderer: Any, points: Sequence[Point], texts: Sequence[str]) -> list[tuple[float, float]]:
+    """Width and height of each label in pixels."""
+    sizes = []
+    for point, text in zip(points, texts, strict=True):
+        drawn = plot.text(0, 0, text, weight="bold" if point.kind == "chosen" else "normal")
+        box = drawn.get_window_extent(renderer)
+        drawn.remove()
+        sizes.append((box.width + 4, box.height + 1))
+    return sizes
 
 
 def _limit_lines(plot: Any, axes: Axes, bounds: Box) -> list[Box]:

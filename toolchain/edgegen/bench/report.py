@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.bench.pareto import pareto_points
+from edgegen.bench.summary import alternatives, caveats
 from edgegen.bench.view import (
     candidate_rows,
     change_rows,
@@ -61,7 +62,10 @@ def render_report(
         device=device or document["target"],
         css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         headline=headline(document),
+        caveats=caveats(document),
+        alternatives=alternatives(document),
         subject=document["chosen"]["candidate"] if document["chosen"] else document.get("closest"),
+        facts=_facts(document),
         verdicts=verdict_rows(document),
         candidates=candidates,
         plot=_plot(document),
@@ -75,6 +79,18 @@ def render_report(
         changes=change_rows(document),
         provenance=provenance_rows(document),
     )
+
+
+def _facts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Latency and memory that no budget is about, for the first screen; the table of budgets holds the others."""
+    judged = {(item["budget"], item["kind"]) for item in document["verdicts"]}
+    known = {item["metric"] for item in document["verdicts"]}
+    facts = [
+        {"name": "one inference", "kind": row["kind"], "value": row["value"]}
+        for row in latency_rows(document)
+        if row["value"] and judged.isdisjoint({("latency", row["kind"]), ("instructions", row["kind"])})
+    ]
+    return facts + [row for row in memory_rows(document) if row["metric"] not in known]
 
 
 def _breakable(text: str) -> Markup:

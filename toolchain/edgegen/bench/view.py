@@ -2,52 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from edgegen.bench.choose import PARENT
 from edgegen.bench.summary import verdicts_of
-from edgegen.bench.wording import band, figure, sign, size, subject_of
+from edgegen.bench.wording import (
+    CLASSES,
+    QUALITY_PARTS,
+    UNPAIRED,
+    apart,
+    band,
+    budget_name,
+    figure,
+    grouped,
+    judged_limit,
+    judged_value,
+    meaning,
+    named,
+    psnr,
+    shown_candidate,
+    size,
+    unit_of,
+)
 from edgegen.core.results import Verdict
 from edgegen.core.targets import INSTRUCTION_CLASSES
-from edgegen.metrics.table import METRICS
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
 
-_NAMES = {"elbo": "ELBO", "mse": "MSE", "ssim": "SSIM", "fid": "FID-like", "kid": "KID", "psnr_db": "PSNR"}
-_MEANS = {
-    "elbo": "evidence lower bound, nats per sample; higher is better",
-    "mse": "reconstruction error; lower is better",
-    "ssim": "structural similarity of reconstructions; 1 is equal",
-}
+_PROCESS = "peak of the whole inference process (runtime included)"
 _MEMORY = {
-    "size_bytes": ("model file", "exact"),
-    "peak_ram_bytes": ("peak RAM of the whole process", "counted"),
-    "arena_bytes": ("tensor arena", "exact"),
-    "flash_bytes": ("flash", "exact"),
-    "stack_bytes": ("stack", "exact"),
+    "size_bytes": ("model file", "exact", ""),
+    "peak_ram_bytes": ("peak RAM", "counted", f"{_PROCESS}, counted in the guest"),
+    "arena_bytes": ("tensor arena", "exact", ""),
+    "flash_bytes": ("flash", "exact", ""),
+    "stack_bytes": ("stack", "exact", ""),
 }
+_OPERATORS = 12  # shown at most
 
 
 def verdict_rows(document: Document) -> list[Row]:
     """Each verdict with a bar: the value as a share of the scale, the limit as a mark on it."""
-    return [_verdict_row(item) for item in verdicts_of(document)]
+    return [_verdict_row(document, item) for item in verdicts_of(document)]
 
 
-def _verdict_row(item: Verdict) -> Row:
-    scale = 1.25 * max(abs(item.limit), abs(item.value or 0.0), 1e-30)
-    as_bytes = item.unit == "bytes"
+def _verdict_row(document: Document, item: Verdict) -> Row:
+    predicted = (shown_candidate(document) or {}).get("predicted") if item.kind == "predicted" else None
+    values = [predicted["low_ms"], predicted["high_ms"]] if predicted else [item.value or 0.0]
+    scale = 1.25 * max(abs(item.limit), *map(abs, values), 1e-30)
+    shares = [round(100 * max(0.0, value) / scale, 2) for value in (item.limit, *values)]
     return {
-        "budget": subject_of(item.budget, item.metric),
+        "budget": budget_name(item),
         "kind": item.kind,
         "status": item.status,
         "required": item.required,
         "reason": item.reason,
-        "value": size(int(item.value)) if as_bytes and item.value is not None else figure(item.value, item.unit),
-        "limit": size(int(item.limit)) if as_bytes else figure(item.limit, item.unit),
-        "relation": sign(item.direction, "pass"),
-        "value_share": None if item.value is None else round(100 * max(0.0, item.value) / scale, 2),
-        "limit_share": round(100 * max(0.0, item.limit) / scale, 2),
+        "value": judged_value(document, item),
+        "limit": judged_limit(item),
+        "known": item.value is not None,
+        "from": shares[1] if predicted else 0,
+        "to": shares[-1],
+        "limit_share": shares[0],
         "at_least": item.direction == "min",
     }
 
@@ -65,8 +82,8 @@ def candidate_rows(document: Document) -> list[Row]:
             "instructions": figure(item["counted"]["instructions"]) if item["counted"] else "",
             "predicted": _predicted(item["predicted"]),
             "measured": f"{figure(item['measured']['p50_ms'])} ms" if item["measured"] else "",
-            "psnr": _paired(item, "psnr_db_mean", "dB"),
-            "psnr_worst": _paired(item, "psnr_db_worst5", "dB"),
+            "psnr": psnr(item, "mean"),
+            "psnr_worst": psnr(item, "worst5"),
             "peak_ram": size(item["peak_ram_bytes"]) if item["peak_ram_bytes"] is not None else "",
         }
         for number, item in numbered(document)
@@ -93,31 +110,50 @@ def class_rows(document: Document) -> Row | None:
         total = figure(item["counted"]["instructions"])
         bars.append({"number": number, "name": item["name"], "status": item["status"], "parts": parts, "total": total})
     used = {part["name"] for bar in bars for part in bar["parts"]}
-    return {"bars": bars, "classes": [name for name in INSTRUCTION_CLASSES if name in used]}
+    return {"bars": bars, "classes": [(name, CLASSES.get(name, name)) for name in INSTRUCTION_CLASSES if name in used]}
 
 
-def operator_rows(document: Document, most: int = 12) -> list[Row]:
-    """The dearest operators of the candidate that the verdicts are about."""
-    shown = _shown(document)
-    counted = shown["counted"] if shown else None
-    if not counted or not counted["per_operator"]:
-        return []
+def operator_rows(document: Document) -> Row | None:
+    """The dearest operators of the shown candidate, or of the nearest one that was counted by operator."""
+    shown = shown_candidate(document)
+    if not shown or not shown["counted"]:
+        return None
+    item = _by_operator(document, shown)
+    if item is None:
+        return {"rows": [], "of": "", "own": False, "runtime": shown["runtime"]}
+    counted = item["counted"]
     total = counted["instructions"] or 1
-    dearest = sorted(counted["per_operator"], key=lambda item: -int(item["instructions"]))
-    return [
-        {
-            "name": item["name"],
-            "operator": item["operator"],
-            "instructions": figure(item["instructions"]),
-            "share": round(100 * item["instructions"] / total, 1),
-        }
-        for item in dearest[:most]
-    ]
+    dearest = sorted(counted["per_operator"], key=lambda one: -int(one["instructions"]))
+    parts = [(one["operator"], one["name"], one["instructions"]) for one in dearest[:_OPERATORS]]
+    rest = dearest[_OPERATORS:]
+    if rest:
+        parts.append((f"{len(rest)} others", "", sum(one["instructions"] for one in rest)))
+    unexplained = round(100 * (counted["unexplained_ratio"] or 0.0), 1)
+    return {
+        "rows": [
+            {"operator": kind, "name": name, "instructions": figure(count), "share": round(100 * count / total, 1)}
+            for kind, name, count in parts
+        ],
+        "of": item["name"],
+        "own": item is shown,
+        "same_recipe": item["recipe"] == shown["recipe"],
+        "total": figure(counted["instructions"]),
+        "times": f"{total / (shown['counted']['instructions'] or 1):.2f}",
+        "unexplained": unexplained,
+        "runtime": shown["runtime"],
+    }
+
+
+def _by_operator(document: Document, shown: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The candidate itself where it was counted by operator, else one of its recipe, else the float model."""
+    counted = [item for item in document["candidates"] if item["counted"] and item["counted"]["per_operator"]]
+    near = [item for item in counted if item is shown or item["recipe"] in (shown["recipe"], PARENT)]
+    return min(near, key=lambda item: (item is not shown, item["recipe"] != shown["recipe"]), default=None)
 
 
 def latency_rows(document: Document) -> list[Row]:
     """The three kinds of latency of the shown candidate, each labelled, each said to be missing where it is."""
-    shown = _shown(document) or {}
+    shown = shown_candidate(document) or {}
     counted, predicted, measured = (shown.get(kind) for kind in ("counted", "predicted", "measured"))
     return [
         {
@@ -147,56 +183,63 @@ def latency_rows(document: Document) -> list[Row]:
 def memory_rows(document: Document) -> list[Row]:
     """Known memory figures of the chosen candidate."""
     known = document["memory"]
-    measured = not (document["latency"] or {}).get("counted")
+    on_device = not (document["latency"] or {}).get("counted")
     rows = []
-    for key, (name, kind) in _MEMORY.items():
+    for key, (name, kind, means) in _MEMORY.items():
         if known.get(key) is not None:
-            labelled = "measured" if key == "peak_ram_bytes" and measured else kind
-            rows.append({"name": name, "kind": labelled, "value": size(known[key])})
+            row = {"metric": key, "name": name, "kind": kind, "value": size(known[key]), "means": means}
+            if key == "peak_ram_bytes" and on_device:
+                row |= {"kind": "measured", "means": f"{_PROCESS}, as the device reports it"}
+            rows.append(row)
     return rows
 
 
 def quality_rows(document: Document) -> list[Row]:
-    """Parts of the shown candidate's quality, each with its figures."""
-    shown = _shown(document)
-    quality = (shown["quality"] if shown else None) or {}
-    titles = {
-        "paired": "Against the float model, same inputs",
-        "task": "What a classifier makes of it",
-        "cross_isa": "Target's kernels against this host's",
-    }
-    return [
-        {
-            "title": titles.get(part, part),
-            "figures": [(key, _quality_figure(key, value)) for key, value in found.items()],
-        }
-        for part, found in quality.items()
-        if found
-    ]
+    """Parts of the shown candidate's quality: each figure as the mean over the samples and over the worst of them."""
+    quality = (shown_candidate(document) or {}).get("quality") or {}
+    parts = []
+    for part, found in quality.items():
+        figures: dict[str, Row] = {}
+        for key, value in found.items():
+            name = re.sub("_(mean|worst5)$", "", key)
+            empty = dict.fromkeys(("mean", "worst5", "whole"), "")
+            row = figures.setdefault(name, {"name": named(name), "means": meaning(name, part), **empty})
+            # Whether the class is the same is yes or no for each sample, so the worst of them say nothing.
+            if key != "top1_agreement_ratio_worst5":
+                row[key[len(name) + 1 :] or "whole"] = figure(value, unit_of(name))
+        if figures:
+            parts.append({"title": QUALITY_PARTS.get(part, named(part)), "rows": list(figures.values())})
+    return parts
 
 
 def training_rows(document: Document) -> Row | None:
-    """Evaluation of the trained model beside the floor that the same figures have between two seeds or real halves."""
-    training = document.get("training")
-    if not training or not training.get("values"):
-        return None
-    floor = training.get("noise_floor") or {}
-    rows = [
-        {
-            "name": _NAMES.get(name, name),
-            "value": figure(value),
-            "floor": figure(floor[name]) if floor.get(name) is not None else "",
-            "means": _MEANS.get(name) or (METRICS[name].doc if name in METRICS else ""),
-        }
-        for name, value in training["values"].items()
-    ]
-    return {"rows": rows, "samples": training.get("samples"), "has_floor": any(row["floor"] for row in rows)}
+    """The trained model's own figures beside what they are for real data and how much they move between seeds."""
+    training = document.get("training") or {}
+    values = training.get("values") or {}
+    columns = {
+        key: training.get(name) or {}
+        for key, name in (("real", "real"), ("latents", "noise_floor"), ("seeds", "seed_floor"))
+    }
+    rows: list[Row] = []
+    for name, value in values.items():
+        unit = unit_of(name)
+        row = {"name": named(name), "value": figure(value, unit), "means": meaning(name, "training")}
+        for key, known in columns.items():
+            found = known.get(name)
+            row[key] = "" if found is None else figure(found, unit) if key == "real" else apart(found)
+        rows.append(row)
+    present = [key for key in columns if any(row[key] for row in rows)]
+    drawn = [row for name, row in zip(values, rows, strict=True) if name in UNPAIRED]
+    held_out = [row for name, row in zip(values, rows, strict=True) if name not in UNPAIRED]
+    groups = [("Held-out samples, redrawn by the model", held_out), ("Samples drawn by the model", drawn)]
+    parts = [{"title": title, "rows": found} for title, found in groups if found]
+    return {"parts": parts, "samples": training.get("samples"), "columns": present} if rows else None
 
 
 def change_rows(document: Document) -> list[Row]:
     """What each candidate's last pass changed."""
     return [
-        {"number": number, "name": item["name"], "changed": item["changed"]}
+        {"number": number, "name": item["name"], "changed": [grouped(text) for text in item["changed"]]}
         for number, item in numbered(document)
         if item["changed"]
     ]
@@ -205,7 +248,7 @@ def change_rows(document: Document) -> list[Row]:
 def provenance_rows(document: Document) -> list[tuple[str, str]]:
     """Digests, versions and seeds, flattened to ``a.b`` names."""
     rows = [(name, str(value)) for name, value in _flat(document["environment"])]
-    shown = _shown(document)
+    shown = shown_candidate(document)
     if shown and shown.get("sha256"):
         rows.insert(0, ("model file", f"sha256:{shown['sha256']}"))
     if document["chosen"] and document["chosen"]["bundle_digest"]:
@@ -224,30 +267,12 @@ def numbered(document: Document) -> list[tuple[int, Mapping[str, Any]]]:
     return list(enumerate(sorted(document["candidates"], key=order), start=1))
 
 
-def _shown(document: Document) -> Mapping[str, Any] | None:
-    name = document["chosen"]["candidate"] if document["chosen"] else document.get("closest")
-    return next((item for item in document["candidates"] if item["name"] == name), None)
-
-
-def _paired(item: Mapping[str, Any], key: str, unit: str) -> str:
-    value = (item["quality"] or {}).get("paired", {}).get(key)
-    if value is None:
-        return ""
-    return "identical" if value >= 150 else f"{value:.1f} {unit}"
-
-
 def _predicted(predicted: Mapping[str, Any] | None) -> str:
     return band(predicted["low_ms"], predicted["high_ms"]) if predicted else ""
 
 
 def _origin(predicted: Mapping[str, Any]) -> str:
     return "never fitted to a device" if predicted["origin"] == "uncalibrated" else f"fitted on {predicted['origin']}"
-
-
-def _quality_figure(key: str, value: float | None) -> str:
-    name = next((name for name in METRICS if key.startswith(name)), None)
-    unit = METRICS[name].unit if name else ""
-    return figure(value, "" if unit == "ratio" else unit)
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

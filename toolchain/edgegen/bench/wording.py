@@ -3,10 +3,95 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from edgegen.core.results import Verdict
+from edgegen.metrics.table import METRICS
+
+_NAMES = {
+    "psnr_db": "PSNR",
+    "ssim": "SSIM",
+    "mse": "MSE",
+    "fid": "FID-like",
+    "kid": "KID",
+    "elbo": "ELBO",
+    "kl_nats": "KL",
+    "reconstruction_nats": "reconstruction",
+    "max_abs_error": "greatest error",
+    "max_abs_difference": "greatest difference",
+    "top1_agreement_ratio": "same class",
+    "kl_divergence": "KL divergence",
+    "peak_ram": "peak RAM",
+}
+CLASSES = {
+    "fma": "float multiply-add",
+    "dot": "8-bit dot product",
+    "mmla": "matrix multiply",
+    "mlal": "integer SIMD multiply-add",
+    "simd": "other SIMD and float",
+    "load_store": "load and store",
+    "branch": "branch",
+    "integer": "integer, addresses",
+}
+QUALITY_PARTS = {
+    "paired": "Against the float model, same inputs",
+    "task": "What a classifier makes of it",
+    "cross_isa": "The target's kernels against this host's, same model",
+}
+UNPAIRED = frozenset(name for name, metric in METRICS.items() if metric.kind == "unpaired")
+_TRAINING = {
+    "elbo": "evidence lower bound of held-out samples: minus the sum of reconstruction and KL; higher is better",
+    "reconstruction_nats": "what it costs to redraw a held-out sample from its own latent; lower is better",
+    "kl_nats": "how much a latent tells about its sample; near 0 the latents go unused",
+    "mse": "mean squared error of redrawn held-out samples; lower is better",
+    "ssim": "structural similarity of redrawn held-out samples to the originals; 1 is equal",
+    "psnr_db": "peak signal-to-noise ratio of redrawn held-out samples; higher is better",
+    "fid": "Fréchet distance to held-out data on the project's own features, so not comparable with published FID; "
+    "lower is better",
+    "kid": "kernel distance to held-out data on the same features, without bias; lower is better",
+    "precision": "share of drawn samples that look like held-out data; higher is better",
+    "recall": "share of held-out data that the model can draw; higher is better",
+    "density": "how densely held-out data surrounds the drawn samples; about 1 for real data",
+    "coverage": "share of held-out data with a drawn sample close by; higher is better",
+}
+_ACROSS = {
+    "max_abs_difference": "of any value of any sample between the two",
+    "psnr_db": "peak signal-to-noise ratio between the two; 150 where both are identical",
+}
+
+
+def meaning(name: str, part: str) -> str:
+    """One clause on what a figure says; empty where nothing is known of it."""
+    known = {"training": _TRAINING, "cross_isa": _ACROSS}.get(part, {})
+    return known.get(name) or (METRICS[name].doc if name in METRICS else "")
+
+
+def unit_of(name: str) -> str:
+    """The unit that stands behind a figure; none for ratios and for figures in units of the model's output."""
+    if name.endswith("_nats") or name == "elbo":
+        return "nats"
+    unit = METRICS[name].unit if name in METRICS else ""
+    return unit if unit in ("dB", "nats") else ""
+
+
+def grouped(text: str) -> str:
+    """``bytes 308,145 → 93,680`` for ``bytes 308145 -> 93680``."""
+    counts = re.sub(r"(?<![\w.,])\d{4,}(?![\w.,]*\w)", lambda found: f"{int(found[0]):,}", text)
+    return counts.replace(" -> ", " → ")
+
+
+def named(key: str) -> str:
+    """What a person calls a figure: ``PSNR`` for ``psnr_db``."""
+    return _NAMES.get(key) or key.removesuffix("_nats").removesuffix("_ratio").replace("_", " ")
+
+
+def budget_name(verdict: Verdict) -> str:
+    """What a person calls what was judged: ``PSNR, worst 5 %``. The kind stands beside it, so it is not repeated."""
+    detail = subject_of(verdict.budget, verdict.metric).removeprefix(verdict.budget).strip()
+    detail = {"worst5": "worst 5 %", verdict.kind: ""}.get(detail, detail)
+    return f"{named(verdict.budget)}, {detail}" if detail else named(verdict.budget)
 
 
 def figure(value: float | None, unit: str = "") -> str:
@@ -20,7 +105,23 @@ def figure(value: float | None, unit: str = "") -> str:
 
 def band(low_ms: float, high_ms: float) -> str:
     """A predicted latency as a person reads it: its band, to two digits, for it has no more."""
-    return f"{low_ms:.2g} to {high_ms:.2g} ms" if high_ms < 100 else f"{low_ms:,.0f} to {high_ms:,.0f} ms"
+    if high_ms >= 99.5:
+        return f"{low_ms:,.0f} to {high_ms:,.0f} ms"
+    low, high = (f"{value:#.2g}".removesuffix(".") for value in (low_ms, high_ms))
+    return f"{low} to {high} ms"
+
+
+def apart(value: float) -> str:
+    """How far figures lie apart: to two digits, for it is known to no more."""
+    return f"{value:#.2g}".removesuffix(".") if value < 99.5 else f"{value:,.0f}"
+
+
+def psnr(candidate: Mapping[str, Any], statistic: str) -> str:
+    """PSNR of a candidate's outputs against the float model's; empty where it was not measured."""
+    value = (candidate["quality"] or {}).get("paired", {}).get(f"psnr_db_{statistic}")
+    if value is None:
+        return ""
+    return "identical" if value >= 150 else f"{value:.1f} dB"
 
 
 def size(value: int | None) -> str:
@@ -30,6 +131,25 @@ def size(value: int | None) -> str:
     if value < 10 << 10:
         return f"{value:,} bytes"
     return f"{value / (1 << 10):,.1f} KiB" if value < 1 << 20 else f"{value / (1 << 20):,.2f} MiB"
+
+
+def judged_value(document: Mapping[str, Any], verdict: Verdict) -> str:
+    """The judged figure; of a prediction its band, for the figure in its middle says more than is known."""
+    predicted = (shown_candidate(document) or {}).get("predicted")
+    if verdict.kind == "predicted" and predicted:
+        return band(predicted["low_ms"], predicted["high_ms"])
+    return _amount(verdict.value, verdict.unit)
+
+
+def judged_limit(verdict: Verdict) -> str:
+    """The limit with the relation that a value within it has to it: ``≤ 390.6 KiB``."""
+    return f"{sign(verdict.direction, 'pass')} {_amount(verdict.limit, verdict.unit)}"
+
+
+def shown_candidate(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The candidate that the verdicts are about: the chosen one, else the closest."""
+    name = document["chosen"]["candidate"] if document["chosen"] else document.get("closest")
+    return next((item for item in document["candidates"] if item["name"] == name), None)
 
 
 def finding(verdict: Verdict) -> str:
@@ -82,6 +202,10 @@ def headline(document: Mapping[str, Any]) -> str:
     return (
         f"Nothing ships for {target}: the closest candidate, {closest}, {' and '.join(reasons) or 'was not measured'}"
     )
+
+
+def _amount(value: float | None, unit: str) -> str:
+    return size(int(value)) if unit == "bytes" and value is not None else figure(value, unit)
 
 
 def _listed(names: list[str]) -> str:

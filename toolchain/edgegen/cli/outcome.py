@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgegen.bench.wording import figure, sign, size, subject_of
+from edgegen.bench.summary import verdicts_of
+from edgegen.bench.wording import figure, judged_limit, judged_value, subject_of
 
 if TYPE_CHECKING:
     from edgegen.pipeline.build import Result
@@ -95,18 +96,16 @@ def _clock(measured: Mapping[str, Any] | None) -> str:
 def _verdicts(document: Mapping[str, Any]) -> Table:
     judged = document["chosen"]["candidate"] if document["chosen"] else document["closest"]
     table = Table(title=f"\nVerdicts on {judged}", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in ("budget", "verdict", "value", "", "limit"):
+    for name in ("budget", "verdict", "value", "limit"):
         table.add_column(name, no_wrap=True, justify="right" if name in ("value", "limit") else "left")
     table.add_column("kind", no_wrap=True)
-    for item in document["verdicts"]:
-        relation = sign(item["direction"], item["status"]) if item["status"] in ("pass", "fail") else ""
+    for verdict in verdicts_of(document):
         table.add_row(
-            escape(subject_of(item["budget"], item["metric"])),
-            f"[{_STATUS[item['status']]}]{item['status']}[/]",
-            _with_unit(item["value"], item["unit"]),
-            relation,
-            _with_unit(item["limit"], item["unit"]),
-            f"[dim]{item['kind']}{'' if item['required'] else ', optional'}[/]",
+            escape(subject_of(verdict.budget, verdict.metric)),
+            f"[{_STATUS[verdict.status]}]{verdict.status}[/]",
+            judged_value(document, verdict),
+            judged_limit(verdict),
+            f"[dim]{verdict.kind}{'' if verdict.required else ', optional'}[/]",
         )
     return table
 
@@ -115,10 +114,6 @@ def _verdict_reasons(console: Console, verdicts: list[Mapping[str, Any]]) -> Non
     for item in verdicts:
         if item["reason"]:
             console.print(f"  {escape(item['budget'])}: [dim]{escape(item['reason'])}[/]", soft_wrap=True)
-
-
-def _with_unit(value: float | None, unit: str) -> str:
-    return size(int(value)) if unit == "bytes" and value is not None else figure(value, unit)
 
 
 def _conclusion(console: Console, result: Result) -> None:
@@ -131,14 +126,12 @@ def _conclusion(console: Console, result: Result) -> None:
         )
         console.print(f"  bundle   {result.folder / 'bundle'}  {chosen['bundle_digest']}", soft_wrap=True)
     else:
-        failed = [item for item in document["verdicts"] if item["required"] and item["status"] != "pass"]
+        failed = [item for item in verdicts_of(document) if item.required and item.status != "pass"]
         reason = f"{len(failed)} required budget(s) not kept" if failed else "nothing could be judged"
         console.print(f"[bold red]{document['name']} for {document['target']}: nothing ships[/], {reason}")
         if document["closest"]:
             console.print(f"  closest  {document['closest']}")
         for item in failed:
-            value, limit = _with_unit(item["value"], item["unit"]), _with_unit(item["limit"], item["unit"])
-            console.print(
-                f"  budget   {item['budget']}: {item['status']}, value {value}, limit {limit}", soft_wrap=True
-            )
+            value, limit = judged_value(document, item), judged_limit(item)
+            console.print(f"  budget   {item.budget}: {item.status}, value {value}, limit {limit}", soft_wrap=True)
     console.print(f"  report   {result.folder / 'report.html'}", soft_wrap=True)

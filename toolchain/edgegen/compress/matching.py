@@ -87,7 +87,7 @@ def match(
             wanted = parent(*inputs)
         loss = (student(*inputs) - wanted).square().mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if step % 20 == 19 or step + 1 == schedule.steps:
             value = float(loss.detach())

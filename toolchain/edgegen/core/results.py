@@ -40,12 +40,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredLatency:
-    """Wall clock on a named device."""
+    """Wall clock on a named device: percentiles within a process, median over the processes."""
 
     p50_ms: float
     p90_ms: float
     p99_ms: float
-    runs: int
+    runs: int  # processes, not inferences
     device: str
 
 

@@ -6,9 +6,11 @@ import platform
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgegen.core.digests import sha256_json, sha256_tree
+from edgegen.core.errors import ToolMissingError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -49,3 +51,14 @@ def source_digest(*rooms: str) -> str:
     It is part of the key of every stage that runs their code: whoever changes the code never meets an old result.
     """
     return sha256_json({room: sha256_tree(_PACKAGE / room, (".py",)) for room in rooms})
+
+
+@cache
+def driver_digest() -> str:
+    """Digest of ``edgegen_runtime``, which drives the inference runtimes here and on boards; imports nothing of it."""
+    found = find_spec("edgegen_runtime")
+    if found is None or found.origin is None:
+        raise ToolMissingError(
+            "the package 'edgegen_runtime' is missing", next_step="reinstall edgegen: it is part of the same wheel"
+        )
+    return sha256_tree(Path(found.origin).parent, (".py",))

@@ -75,10 +75,13 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocked:
-    """Wall-clock milliseconds per warm inference on a real device, first inference apart."""
+    """Wall-clock milliseconds per warm inference on a real device.
 
-    first_ms: float
-    runs_ms: tuple[float, ...]
+    The unit of replication is the process: two inferences of one process share its luck with memory and scheduling.
+    """
+
+    first_ms: float  # the first inference of a process: the median over the processes
+    processes_ms: tuple[tuple[float, ...], ...]  # warm inferences of each process, in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

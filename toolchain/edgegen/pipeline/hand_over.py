@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgegen import __version__
 from edgegen.artifacts.bundle import Written, write_documents, writing_bundle
 from edgegen.bench.report import render_report
 from edgegen.bench.result import result_document
@@ -142,7 +143,7 @@ def _json(document: Mapping[str, Any]) -> bytes:
 def _environment(ordered: Order, identity: Identity | None) -> dict[str, Any]:
     everything = sorted({name for names in TOOLS.values() for name in names})
     return {
-        "tools": {**versions(["edgegen", *everything]), **(identity.tools if identity else {})},
+        "tools": {"edgegen": __version__, **versions(everything), **(identity.tools if identity else {})},
         "host": machine_class(),
         "device": None
         if identity is None

@@ -21,7 +21,7 @@ from edgegen.core.project import Project
 from edgegen.core.records import read_record, write_record
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.store import Blob
-from edgegen.core.versions import source_digest, versions
+from edgegen.core.versions import driver_digest, source_digest, versions
 from edgegen.data.manifest import SetManifest
 from edgegen.data.sets import DataSettings, data_digest, load_data
 from edgegen.export.formats import FORM_FILES, convert
@@ -302,7 +302,7 @@ class Maker:
 
     @staticmethod
     def _tools(form: str, *rooms: str) -> dict[str, str]:
-        return {**versions(TOOLS[form]), "edgegen": source_digest(*rooms)}
+        return {**versions(TOOLS[form]), "edgegen": source_digest(*rooms), "edgegen_runtime": driver_digest()}
 
 
 def _paths(files: Mapping[str, Blob]) -> dict[str, Path]:

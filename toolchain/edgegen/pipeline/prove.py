@@ -16,7 +16,7 @@ from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
-from edgegen.core.versions import machine_class, source_digest, versions
+from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
 from edgegen.devices.device import Device, Identity, Reading
 from edgegen.pipeline.make import TOOLS, Maker
 from edgegen.pipeline.plan import PARENT, Planned
@@ -116,7 +116,11 @@ class Prover:
             quiet=True,
             inputs={"model": made.exported.files[FORMATS[form]].sha256},
             settings={"quality": self._maker.quality_inputs(), "machine": machine_class()},
-            tools={**versions(TOOLS[form]), "edgegen": source_digest("export")},
+            tools={
+                **versions(TOOLS[form]),
+                "edgegen": source_digest("export"),
+                "edgegen_runtime": driver_digest(),
+            },
         )
 
         def work(folder: Path) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from edgegen.devices.qemu_user.counts import Counts, cheapest, median_instructio
 from edgegen.devices.qemu_user.operators import PerOperator, per_operator
 from edgegen.devices.qemu_user.provision import Tools, provision
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
+from edgegen.devices.run_folder import run_folder
 
 # The first inferences still depend on what the heap went through while the model was loaded, which varies with the
 # lengths of times printed there; from the fourth on all were equal in every process seen.
@@ -51,7 +52,7 @@ class QemuUserDevice:
     def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
         """See Device."""
         tools = self._for_runtime(runtime)
-        with guest.run_folder() as folder:
+        with run_folder() as folder:
             write_tensors(folder / guest.INPUTS, inputs)
             guest.run_guest(tools, self._job(model, runtime, runs=0, count=False), folder)
             read_counts(folder / guest.COUNTS, regions=0)
@@ -87,7 +88,7 @@ class QemuUserDevice:
 
     def _count(self, tools: Tools, model: Path, runtime: str, sample: Tensors) -> Counts:
         runs = _WARM_UP + _WARM
-        with guest.run_folder() as folder:
+        with run_folder() as folder:
             write_tensors(folder / guest.INPUTS, sample)
             guest.run_guest(tools, self._job(model, runtime, runs=runs, count=True), folder)
             read_tensors(folder / guest.OUTPUTS)
@@ -101,7 +102,7 @@ class QemuUserDevice:
             return None  # LiteRT gives the whole graph to XNNPACK, which has no profile here
         job = self._job(model, runtime, runs=_PROFILED_RUNS, count=True, profile=True)
         try:
-            with guest.run_folder() as folder:
+            with run_folder() as folder:
                 write_tensors(folder / guest.INPUTS, sample)
                 guest.run_guest(tools, job, folder)
                 counts = read_counts(folder / guest.COUNTS, regions=_PROFILED_RUNS)

@@ -7,20 +7,14 @@ relative arguments, a folder whose path has a fixed length, an address space of 
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.devices.qemu_user.provision import Tools
-from edgegen.devices.qemu_user.toolbox import remove_if_abandoned
 
 COUNTS = "counts.jsonl"
 INPUTS = "inputs.egt"
@@ -36,7 +30,6 @@ _GUEST_OPTIONS = (
     *("-E", "LD_LIBRARY_PATH=/lib"),
     *("-E", "ORT_DISABLE_TELEMETRY=1"),  # its thread would disturb the count, and nothing reports home
 )
-_RUN_FOLDER = re.compile(r"edgegen-(\d{7})-.{8}")
 # Exit statuses of the runner (eg_report.h).
 _REFUSED_INPUT, _REFUSED_MODEL, _NO_RUNTIME, _NO_MEMORY = 2, 3, 4, 5
 _SAID_BY_RUNNER = "eg-runner: "
@@ -52,19 +45,6 @@ class Job:
     count: bool  # whether instructions are counted
     profile: bool  # whether the runtime writes its profile of operators
     timeout_s: float
-
-
-@contextmanager
-def run_folder() -> Iterator[Path]:
-    """A folder whose path has the same length on every machine where /tmp is writable."""
-    parent = Path("/tmp") if os.access("/tmp", os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    for left in parent.glob("edgegen-*"):
-        killed = _RUN_FOLDER.fullmatch(left.name)
-        if killed is not None:
-            remove_if_abandoned(left, str(int(killed[1])))
-    prefix = f"edgegen-{os.getpid():07d}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def run_guest(tools: Tools, job: Job, folder: Path) -> None:

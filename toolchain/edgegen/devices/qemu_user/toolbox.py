@@ -17,10 +17,10 @@ from pathlib import Path
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.locks import locked
 from edgegen.core.ports import Progress
+from edgegen.devices.run_folder import remove_if_abandoned
 
 _RECORD = "tool.json"
 _DOWNLOAD_TIMEOUT_S = 600.0
-_ABANDONED_AFTER_S = 3600.0
 
 Make = Callable[[Path], Mapping[str, str]]
 """Fills the empty folder it is given and returns what is worth knowing about it (versions)."""
@@ -118,19 +118,6 @@ class Toolbox:
                 where=str(self.root),
                 next_step="run `edgegen setup TARGET` once with a network, or drop --offline",
             )
-
-
-def remove_if_abandoned(folder: Path, pid: str) -> None:
-    """Removes the folder of a process that was killed: no such process, and untouched for an hour.
-
-    The hour is for processes of other containers, which share folders with us and not process numbers.
-    """
-    try:
-        age_s = time.time() - folder.stat().st_mtime
-    except OSError:
-        return  # somebody else removes it
-    if age_s > _ABANDONED_AFTER_S and not Path("/proc", pid).exists():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_tool(
