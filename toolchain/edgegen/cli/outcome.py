@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgegen.bench.summary import verdicts_of
-from edgegen.bench.wording import figure, judged_limit, judged_value, subject_of
+from edgegen.bench.wording import figure, judged_limit, judged_value, psnr, subject_of
 
 if TYPE_CHECKING:
     from edgegen.pipeline.build import Result
@@ -55,13 +55,12 @@ def _candidates(rows: list[Mapping[str, Any]]) -> Table:
     table.add_column("PSNR*", no_wrap=True, justify="right")
     table.add_column("", no_wrap=True)
     for row in rows:
-        paired = (row["quality"] or {}).get("paired", {})
         table.add_row(
             escape(row["name"]),
             _short(row["size_bytes"]),
             _clock(row["measured"]) if measured else _counted(row["counted"]),
             _short(row["peak_ram_bytes"]),
-            f"{paired['psnr_db_worst5']:.1f} dB" if "psnr_db_worst5" in paired else "",
+            psnr(row, "worst5"),
             f"[{_STATUS[row['status']]}]{row['status']}[/]" + (" [red]![/]" if row["alarms"] else ""),
         )
     return table
