@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.core.digests import canonical_json, sha256_json
+from edgegen.core.errors import EdgegenError
 from edgegen.core.locks import locked
 from edgegen.core.ports import Progress
-from edgegen.core.store import Blob, Store
+from edgegen.core.store import Blob, Store, disk_is_full, full_disk
 
 _RECORD = "record.json"
 _STAGE_TYPE = "application/vnd.edgegen.stage.v1+json"
@@ -106,7 +107,7 @@ class Stages:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=self._store.scratch, prefix="stage-") as name:
             folder = Path(name)
-            record = json.loads(canonical_json(dict(work(folder))))
+            record = json.loads(canonical_json(dict(self._worked(work, folder))))
             (folder / _RECORD).write_bytes(canonical_json(record))
             files = {
                 path.relative_to(folder).as_posix(): self._store.add_file(path)
@@ -123,6 +124,16 @@ class Stages:
             f"stage-{stage.key}",
         )
         return self._result(stage, record, files, seconds, cached=False)
+
+    @staticmethod
+    def _worked(work: Callable[[Path], Mapping[str, Any]], folder: Path) -> Mapping[str, Any]:
+        try:
+            return work(folder)
+        except Exception as error:
+            # Libraries hide a full disk behind errors of their own: torch's writer says "unexpected pos".
+            if not isinstance(error, EdgegenError) and disk_is_full(folder):
+                raise full_disk(folder.parent, error) from error
+            raise
 
     def _find(self, stage: Stage) -> Finished | None:
         manifest = self._store.find(f"stage-{stage.key}")

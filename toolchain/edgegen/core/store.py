@@ -30,6 +30,8 @@ TITLE = "org.opencontainers.image.title"
 REF_NAME = "org.opencontainers.image.ref.name"
 MAX_MANIFEST_BYTES = 4 << 20  # what registries accept; a larger one is hostile
 _CHUNK_BYTES = 1 << 20
+_PROBE_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,14 +307,29 @@ def _hex(digest: str) -> str:
     return value
 
 
+def disk_is_full(folder: Path) -> bool:
+    """Whether ``folder`` has no room left for ``_PROBE_BYTES``; found out by writing them."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error.errno in _FULL
+    return False
+
+
+def full_disk(path: Path, error: Exception) -> StorageError:
+    """The error to raise where a disk has no room left."""
+    return StorageError(
+        "the disk is full",
+        where=str(path),
+        got=error,
+        next_step="free some space (edgegen cache prune helps) and repeat the command; finished stages are kept",
+    )
+
+
 def _unwritable(path: Path, error: OSError) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            "the disk is full",
-            where=str(path),
-            got=error,
-            next_step="free some space (edgegen cache prune helps) and repeat the command; finished stages are kept",
-        )
+    if error.errno in _FULL:
+        return full_disk(path, error)
     return StorageError(
         "cannot write", where=str(path), got=error, next_step="make the folder writable, or set EDGEGEN_CACHE"
     )
