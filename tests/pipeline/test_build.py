@@ -77,7 +77,7 @@ def test_build_beside_a_budget_out_of_reach(project: Path, cache: Path) -> None:
     assert document["closest"] in done.out
     for part in ("size", "100 bytes", "nothing ships"):
         assert part in done.out
-    # The bundle of the earlier build must not be taken for this one's.
+    # What the earlier build handed over must not be taken for this one's.
     assert not (project / "build/null/bundle").exists()
     assert not (project / "build/null/files").exists()
 
@@ -278,3 +278,13 @@ def test_api_builds_and_gives_a_frame(project: Path, cache: Path) -> None:
     result = package.build(project, target="null", cache=Cache(cache))
     assert result.exit_code == 0
     assert list(result.to_frame()["name"]) == [item["name"] for item in result.document["candidates"]]
+
+
+@pytest.mark.parametrize("arguments", [("--set", "project.sead=1"), ("--device", "nul:")])
+def test_build_that_is_refused_leaves_no_earlier_bundle(project: Path, cache: Path, arguments: tuple[str, str]) -> None:
+    dry = edgegen("build", "--target", "null", *arguments[:1], arguments[1], "--dry-run", cache=cache, cwd=project)
+    assert (project / "build/null/bundle").exists(), "a dry run touches nothing"
+    done = edgegen("build", "--target", "null", *arguments, cache=cache, cwd=project)
+    assert (dry.code if arguments[0] == "--set" else 2, done.code) == (2, 2)
+    left = {path.name for path in (project / "build/null").iterdir()}
+    assert left <= {".lock"}

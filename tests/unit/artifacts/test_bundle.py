@@ -95,8 +95,9 @@ def test_discard_removes_bundle_files_and_leftovers_and_nothing_else(tmp_path):
     write(out, tmp_path / "w")
     (out / ".bundle-killed").mkdir()
     (out / "result.json").write_bytes(b"{}")
+    (out / "notes.txt").write_bytes(b"a person's own")
     discard(out)
-    assert [path.name for path in out.iterdir()] == ["result.json"]
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
     discard(out)
     discard(tmp_path / "never built")
 

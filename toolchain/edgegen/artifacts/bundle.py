@@ -163,7 +163,7 @@ def writing_bundle(out_dir: Path) -> Iterator[BundleWriter]:
 
 
 def discard(out_dir: Path) -> None:
-    """Removes the bundle of an earlier build, and what a killed build left. Nothing there is fine.
+    """Removes what an earlier build handed over, and what a killed build left. Nothing there is fine.
 
     Raises:
         BuildError: it cannot be removed.
@@ -173,6 +173,8 @@ def discard(out_dir: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=_LEFTOVER_PREFIX) as name:
             _move_away(out_dir, Path(name))
+            for document in EVIDENCE_TYPES:
+                (out_dir / document).unlink(missing_ok=True)
             for leftover in out_dir.glob(f"{_LEFTOVER_PREFIX}*"):
                 if leftover != Path(name):
                     shutil.rmtree(leftover, ignore_errors=True)

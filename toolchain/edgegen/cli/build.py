@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegen.cli.console import output_options, print_json, progress
-from edgegen.core.errors import EdgegenError, ExitCode, gravest
+from edgegen.core.errors import EdgegenError, ExitCode, UsageError, gravest
 
 if TYPE_CHECKING:
     pass
@@ -42,10 +42,15 @@ def command(
     quiet: bool,
 ) -> int:
     """Take the project through the whole pipeline and bundle what keeps its budgets."""
-    from edgegen.pipeline.order import order
+    from edgegen.pipeline.order import discard_earlier, order
 
-    # Every target is checked before any is built: a slip of the pen is told at once, not after an hour.
-    orders = [order(project, target=target, device=device, out=out, overrides=overrides) for target in targets]
+    try:
+        # Every target is checked before any is built: a slip of the pen is told at once, not after an hour.
+        orders = [order(project, target=target, device=device, out=out, overrides=overrides) for target in targets]
+    except UsageError:
+        for target in () if dry_run else targets:
+            discard_earlier(project, target, out)
+        raise
     if dry_run:
         _list(orders, as_json=as_json)
         return int(ExitCode.OK)

@@ -60,6 +60,8 @@ def edgegen() -> None:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    if os.name != "posix":
+        sys.exit(_report("edgegen runs on Linux; on Windows use WSL", ExitCode.NOT_JUDGED))
     for number in _STOPS:
         signal.signal(number, _stop)
     sys.exit(_run(sys.argv[1:]))

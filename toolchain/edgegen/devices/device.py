@@ -119,8 +119,8 @@ class Device(Protocol):
         """Gives back whatever the device holds. Safe to call twice."""
 
 
-def open_device(url: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
-    """The device that ``url`` names.
+def split_url(url: str) -> tuple[str, str]:
+    """Kind and address of a device URL.
 
     Raises:
         TargetError: a malformed URL or an unknown kind.
@@ -131,5 +131,15 @@ def open_device(url: str, profile: TargetProfile, settings: DeviceSettings) -> D
             f"unknown device {url!r}",
             expected=f"a URL that starts with {' or '.join(f'{name}:' for name in DEVICES)}{nearest(scheme, DEVICES)}",
         )
+    return scheme, address
+
+
+def open_device(url: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    """The device that ``url`` names.
+
+    Raises:
+        TargetError: a malformed URL, an unknown kind, or a kind that the profile is not for.
+    """
+    scheme, address = split_url(url)
     device: Device = load(DEVICES[scheme])(address, profile, settings)
     return device

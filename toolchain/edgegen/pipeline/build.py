@@ -124,7 +124,7 @@ def build_ordered(
 
 def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) -> Mapping[str, Any]:
     stages = Stages(cache.store(), settings.progress)
-    maker = Maker(ordered.project, stages, cache, settings.progress)
+    maker = Maker(ordered.project, ordered.settings, stages, cache, settings.progress)
     identity, missing = _identify(ordered, settings)
     made, lost = _make_all(maker, ordered.planned)
     evaluated = maker.evaluated()

@@ -23,12 +23,11 @@ from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.store import Blob
 from edgegen.core.versions import driver_digest, source_digest, versions
 from edgegen.data.manifest import SetManifest
-from edgegen.data.sets import DataSettings, data_digest, load_data
+from edgegen.data.sets import data_digest, load_data
 from edgegen.export.formats import FORM_FILES, convert
-from edgegen.pipeline.plan import Planned, step_settings
+from edgegen.pipeline.order import Settings
+from edgegen.pipeline.plan import Planned
 from edgegen.train.deployed import GENERATOR_FILES, generator_signature, sample_latents
-from edgegen.train.families import read_family
-from edgegen.train.settings import TrainSettings
 
 _TORCH = ("torch", "numpy", "safetensors")
 TOOLS = {
@@ -46,15 +45,15 @@ _CALIBRATION_SAMPLES = 512
 class Maker:
     """Makes a project's model and its candidates. The order of calls does not matter: each makes what it needs."""
 
-    def __init__(self, project: Project, stages: Stages, cache: Cache, progress: Progress) -> None:
+    def __init__(self, project: Project, settings: Settings, stages: Stages, cache: Cache, progress: Progress) -> None:
         self.project = project
         self.stages = stages
         self._cache = cache
         self._progress = progress
-        self._family, self.settings = read_family(project.family, project.model, project.source)
-        self._training = read_record(TrainSettings, project.train, "train", project.source)
-        self._data = read_record(DataSettings, project.data, "data", project.source)
-        self._steps = step_settings(project)
+        self.settings = settings.model
+        self._training = settings.train
+        self._data = settings.data
+        self._steps = settings.steps
         self.data_digest = data_digest(self._data, project.folder)
 
     # -- the data ------------------------------------------------------------------------------------------------

@@ -5,12 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from edgegen.artifacts.bundle import discard
 from edgegen.core.budgets import Budget, read_budgets
-from edgegen.core.project import Project, load_project
-from edgegen.core.targets import TargetProfile, load_target
+from edgegen.core.errors import ToolMissingError, UsageError
+from edgegen.core.locks import locked
+from edgegen.core.project import Project, find_project, load_project
+from edgegen.core.records import read_record
+from edgegen.core.targets import TargetProfile, load_target, target_names
+from edgegen.data.sets import DataSettings
+from edgegen.devices.device import split_url
 from edgegen.metrics.table import METRICS
-from edgegen.pipeline.plan import Planned, plan
+from edgegen.pipeline.plan import Planned, plan, step_settings
+from edgegen.train.families import read_family
+from edgegen.train.settings import TrainSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The tables of a project file that families, data, training and steps own, read by their owners."""
+
+    model: Any  # the family's own record
+    train: TrainSettings
+    data: DataSettings
+    steps: Mapping[tuple[str, str], Any]  # (step, form) -> the step's own record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +39,44 @@ class Order:
     project: Project
     profile: TargetProfile
     requested: str  # the target's name as asked
+    settings: Settings
     budgets: Mapping[str, Budget]
     planned: tuple[Planned, ...]
     device_url: str
     folder: Path
+
+
+def read_settings(project: Project) -> Settings:
+    """Every table of the project file that ``core`` leaves to its owner.
+
+    Raises:
+        UsageError: unknown family, unknown key, or a value that is not usable.
+    """
+    return Settings(
+        model=read_family(project.family, project.model, project.source)[1],
+        train=read_record(TrainSettings, project.train, "train", project.source),
+        data=read_record(DataSettings, project.data, "data", project.source),
+        steps=step_settings(project),
+    )
+
+
+def discard_earlier(project: Path | None, target: str, out: Path | None) -> None:
+    """Removes what an earlier build handed over where this one, refused before it began, would have written.
+
+    Nobody may take an old bundle for the outcome of a command that failed. Does nothing where the place is not known.
+    """
+    try:
+        folder = find_project(Path.cwd()).parent if project is None else project
+    except UsageError:
+        return
+    results = (out or folder / "build") / target
+    if target not in target_names() or not results.is_dir():
+        return
+    try:
+        with locked(results / ".lock", timeout_s=0):
+            discard(results)
+    except ToolMissingError:
+        return  # another build is at work there: what it hands over is its own
 
 
 def order(
@@ -44,12 +97,15 @@ def order(
     profile = load_target(target)
     gated = {name: metric for name, metric in METRICS.items() if metric.kind != "unpaired"}
     budgets = read_budgets(project.budget_tables(profile.name, target), gated, "budgets", project.source)
+    url = device or profile.device
+    split_url(url)
     return Order(
         project=project,
         profile=profile,
         requested=target,
+        settings=read_settings(project),
         budgets=budgets,
         planned=plan(project, profile),
-        device_url=device or profile.device,
+        device_url=url,
         folder=(out or project.folder / "build") / target,
     )
