@@ -66,13 +66,6 @@ struct litert {
     void *output_copies[EG_MAX_TENSORS];
 };
 
-#define TRY(call)                        \
-    do {                                 \
-        const enum eg_status s = (call); \
-        if (s != EG_OK) {                \
-            return s;                    \
-        }                                \
-    } while (0)
 #define CALL(litert, name, ...) check(#name, (litert)->api.name(__VA_ARGS__))
 
 static enum eg_status check(const char *step, status_t status) {
@@ -135,14 +128,14 @@ static enum eg_status compile(struct litert *litert, const struct eg_engine_opti
     if (payload == NULL) {
         return eg_fail(EG_BAD_SYSTEM, "out of memory");
     }
-    TRY(CALL(litert, create_environment, 0, NULL, &litert->environment));
-    TRY(CALL(litert, create_options, &settings));
-    TRY(CALL(litert, set_accelerators, settings, ACCELERATOR_CPU));
-    TRY(CALL(litert, create_opaque, CPU_OPTIONS_ID, payload, keep, &opaque));
-    TRY(CALL(litert, add_opaque, settings, opaque));
+    EG_TRY(CALL(litert, create_environment, 0, NULL, &litert->environment));
+    EG_TRY(CALL(litert, create_options, &settings));
+    EG_TRY(CALL(litert, set_accelerators, settings, ACCELERATOR_CPU));
+    EG_TRY(CALL(litert, create_opaque, CPU_OPTIONS_ID, payload, keep, &opaque));
+    EG_TRY(CALL(litert, add_opaque, settings, opaque));
     options->before_load();
-    TRY(CALL(litert, create_model, litert->environment, options->model, &litert->model));
-    TRY(CALL(litert, compile, litert->environment, litert->model, settings, &litert->compiled));
+    EG_TRY(CALL(litert, create_model, litert->environment, options->model, &litert->model));
+    EG_TRY(CALL(litert, compile, litert->environment, litert->model, settings, &litert->compiled));
     return CALL(litert, signature, litert->model, SIGNATURE, &litert->signature);
 }
 
@@ -192,12 +185,12 @@ static enum eg_status open_input(struct litert *litert, const struct eg_tensors 
     struct eg_spec spec;
     uint32_t at = 0;
     memset(&type, 0, sizeof type);
-    TRY(CALL(litert, input_name, litert->signature, index, &name));
-    TRY(CALL(litert, input_tensor, litert->signature, index, &tensor));
-    TRY(CALL(litert, tensor_name, tensor, &tensor_name));
-    TRY(CALL(litert, tensor_type, tensor, &type));
-    TRY(describe(&type, name, &spec));
-    TRY(find_array(files, name, tensor_name, &at));
+    EG_TRY(CALL(litert, input_name, litert->signature, index, &name));
+    EG_TRY(CALL(litert, input_tensor, litert->signature, index, &tensor));
+    EG_TRY(CALL(litert, tensor_name, tensor, &tensor_name));
+    EG_TRY(CALL(litert, tensor_type, tensor, &type));
+    EG_TRY(describe(&type, name, &spec));
+    EG_TRY(find_array(files, name, tensor_name, &at));
     const struct eg_spec *given = &files->specs[at];
     if (given->dtype != spec.dtype || given->rank != spec.rank || memcmp(given->axes, spec.axes, sizeof spec.axes) != 0) {
         return eg_fail(EG_BAD_MODEL, "the array for input %s has another type or shape than the model's input", name);
@@ -207,7 +200,7 @@ static enum eg_status open_input(struct litert *litert, const struct eg_tensors 
     }
     litert->tensor_bytes[at] = spec.bytes;
     litert->input_of_tensor[at] = index;
-    TRY(CALL(litert, input_needs, litert->compiled, SIGNATURE, index, &needs));
+    EG_TRY(CALL(litert, input_needs, litert->compiled, SIGNATURE, index, &needs));
     return CALL(litert, create_buffer, litert->environment, &type, needs, &litert->input_buffers[index]);
 }
 
@@ -217,21 +210,21 @@ static enum eg_status open_output(struct litert *litert, size_t index) {
     void *needs = NULL;
     struct ranked_type type;
     memset(&type, 0, sizeof type);
-    TRY(CALL(litert, output_name, litert->signature, index, &name));
-    TRY(CALL(litert, output_tensor, litert->signature, index, &tensor));
-    TRY(CALL(litert, tensor_type, tensor, &type));
-    TRY(describe(&type, name, &litert->output_specs[index]));
+    EG_TRY(CALL(litert, output_name, litert->signature, index, &name));
+    EG_TRY(CALL(litert, output_tensor, litert->signature, index, &tensor));
+    EG_TRY(CALL(litert, tensor_type, tensor, &type));
+    EG_TRY(describe(&type, name, &litert->output_specs[index]));
     litert->output_copies[index] = eg_aligned(litert->output_specs[index].bytes);
     if (litert->output_copies[index] == NULL) {
         return eg_fail(EG_BAD_SYSTEM, "out of memory for the outputs");
     }
-    TRY(CALL(litert, output_needs, litert->compiled, SIGNATURE, index, &needs));
+    EG_TRY(CALL(litert, output_needs, litert->compiled, SIGNATURE, index, &needs));
     return CALL(litert, create_buffer, litert->environment, &type, needs, &litert->output_buffers[index]);
 }
 
 static enum eg_status open_tensors(struct litert *litert, const struct eg_tensors *files) {
-    TRY(CALL(litert, input_count, litert->signature, &litert->inputs));
-    TRY(CALL(litert, output_count, litert->signature, &litert->outputs));
+    EG_TRY(CALL(litert, input_count, litert->signature, &litert->inputs));
+    EG_TRY(CALL(litert, output_count, litert->signature, &litert->outputs));
     if (litert->inputs != files->count) {
         return eg_fail(EG_BAD_MODEL, "the model has %zu inputs, %u were given", litert->inputs, files->count);
     }
@@ -239,10 +232,10 @@ static enum eg_status open_tensors(struct litert *litert, const struct eg_tensor
         return eg_fail(EG_BAD_MODEL, "the model has %zu outputs, 1 to %d are supported", litert->outputs, EG_MAX_TENSORS);
     }
     for (size_t i = 0; i < litert->inputs; i++) {
-        TRY(open_input(litert, files, i));
+        EG_TRY(open_input(litert, files, i));
     }
     for (size_t i = 0; i < litert->outputs; i++) {
-        TRY(open_output(litert, i));
+        EG_TRY(open_output(litert, i));
     }
     return EG_OK;
 }
@@ -251,7 +244,7 @@ static enum eg_status feed(void *state, uint32_t index, const void *sample) {
     struct litert *litert = state;
     void *buffer = litert->input_buffers[litert->input_of_tensor[index]];
     void *memory = NULL;
-    TRY(CALL(litert, lock, buffer, &memory, LOCK_WRITE));
+    EG_TRY(CALL(litert, lock, buffer, &memory, LOCK_WRITE));
     memcpy(memory, sample, (size_t)litert->tensor_bytes[index]);
     return CALL(litert, unlock, buffer);
 }
@@ -271,7 +264,7 @@ static enum eg_status output(void *state, uint32_t index, struct eg_spec *spec, 
     struct litert *litert = state;
     void *memory = NULL;
     *spec = litert->output_specs[index];
-    TRY(CALL(litert, lock, litert->output_buffers[index], &memory, LOCK_READ));
+    EG_TRY(CALL(litert, lock, litert->output_buffers[index], &memory, LOCK_READ));
     memcpy(litert->output_copies[index], memory, (size_t)spec->bytes);
     *data = litert->output_copies[index];
     return CALL(litert, unlock, litert->output_buffers[index]);
@@ -290,9 +283,9 @@ enum eg_status eg_litert_open(const struct eg_engine_options *options, struct eg
     if (options->profile_prefix != NULL) {
         return eg_fail(EG_BAD_USAGE, "litert has no profile of operators here");
     }
-    TRY(load(options->library, &litert->api));
-    TRY(compile(litert, options));
-    TRY(open_tensors(litert, options->inputs));
+    EG_TRY(load(options->library, &litert->api));
+    EG_TRY(compile(litert, options));
+    EG_TRY(open_tensors(litert, options->inputs));
     engine->runtime = "litert";
     (void)snprintf(engine->version, sizeof engine->version, "unknown"); /* the library does not state it */
     engine->outputs = (uint32_t)litert->outputs;

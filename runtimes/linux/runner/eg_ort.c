@@ -68,13 +68,6 @@ struct ort {
 
 /* Calls function PLACE as TYPE; an error becomes a line and the exit status of a refused model. */
 #define ORT_CALL(ort, PLACE, TYPE, ...) check((ort), #PLACE, ((ort_status * (*)TYPE)(ort)->api[PLACE])(__VA_ARGS__))
-#define TRY(call)                      \
-    do {                               \
-        const enum eg_status s = (call); \
-        if (s != EG_OK) {              \
-            return s;                  \
-        }                              \
-    } while (0)
 
 static enum eg_status check(const struct ort *ort, const char *place, ort_status *status) {
     if (status == NULL) {
@@ -117,17 +110,17 @@ static enum eg_status load(const char *path, struct ort *ort, struct eg_engine *
 static enum eg_status create_session(struct ort *ort, const struct eg_engine_options *options) {
     void *env = NULL;
     void *settings = NULL;
-    TRY(ORT_CALL(ort, CREATE_ENV, (int, const char *, void **), LOGGING_ERROR, "edgegen", &env));
-    TRY(ORT_CALL(ort, DISABLE_TELEMETRY, (const void *), env));
-    TRY(ORT_CALL(ort, CREATE_SESSION_OPTIONS, (void **), &settings));
-    TRY(ORT_CALL(ort, SET_INTRA_OP_THREADS, (void *, int), settings, 1));
-    TRY(ORT_CALL(ort, SET_INTER_OP_THREADS, (void *, int), settings, 1));
+    EG_TRY(ORT_CALL(ort, CREATE_ENV, (int, const char *, void **), LOGGING_ERROR, "edgegen", &env));
+    EG_TRY(ORT_CALL(ort, DISABLE_TELEMETRY, (const void *), env));
+    EG_TRY(ORT_CALL(ort, CREATE_SESSION_OPTIONS, (void **), &settings));
+    EG_TRY(ORT_CALL(ort, SET_INTRA_OP_THREADS, (void *, int), settings, 1));
+    EG_TRY(ORT_CALL(ort, SET_INTER_OP_THREADS, (void *, int), settings, 1));
     if (options->profile_prefix != NULL) {
         ort->profiling = true;
-        TRY(ORT_CALL(ort, ENABLE_PROFILING, (void *, const char *), settings, options->profile_prefix));
+        EG_TRY(ORT_CALL(ort, ENABLE_PROFILING, (void *, const char *), settings, options->profile_prefix));
     }
     options->before_load();
-    TRY(ORT_CALL(ort, CREATE_SESSION, (const void *, const char *, const void *, void **), env, options->model, settings,
+    EG_TRY(ORT_CALL(ort, CREATE_SESSION, (const void *, const char *, const void *, void **), env, options->model, settings,
                  &ort->session));
     return ORT_CALL(ort, DEFAULT_ALLOCATOR, (void **), &ort->allocator);
 }
@@ -135,9 +128,9 @@ static enum eg_status create_session(struct ort *ort, const struct eg_engine_opt
 static enum eg_status name_of(struct ort *ort, bool input, size_t index, const char **name) {
     char *text = NULL;
     if (input) {
-        TRY(ORT_CALL(ort, INPUT_NAME, (const void *, size_t, void *, char **), ort->session, index, ort->allocator, &text));
+        EG_TRY(ORT_CALL(ort, INPUT_NAME, (const void *, size_t, void *, char **), ort->session, index, ort->allocator, &text));
     } else {
-        TRY(ORT_CALL(ort, OUTPUT_NAME, (const void *, size_t, void *, char **), ort->session, index, ort->allocator, &text));
+        EG_TRY(ORT_CALL(ort, OUTPUT_NAME, (const void *, size_t, void *, char **), ort->session, index, ort->allocator, &text));
     }
     *name = text;
     return EG_OK;
@@ -145,14 +138,14 @@ static enum eg_status name_of(struct ort *ort, bool input, size_t index, const c
 
 static enum eg_status read_interface(struct ort *ort, const struct eg_tensors *inputs) {
     size_t count = 0;
-    TRY(ORT_CALL(ort, INPUT_COUNT, (const void *, size_t *), ort->session, &count));
+    EG_TRY(ORT_CALL(ort, INPUT_COUNT, (const void *, size_t *), ort->session, &count));
     if (count != inputs->count) {
         return eg_fail(EG_BAD_MODEL, "the model has %zu inputs, %u were given", count, inputs->count);
     }
     ort->inputs = inputs->count;
     for (uint32_t i = 0; i < ort->inputs; i++) {
         const char *name = NULL;
-        TRY(name_of(ort, true, i, &name));
+        EG_TRY(name_of(ort, true, i, &name));
         uint32_t at = 0;
         while (at < inputs->count && strcmp(inputs->specs[at].name, name) != 0) {
             at++;
@@ -162,20 +155,20 @@ static enum eg_status read_interface(struct ort *ort, const struct eg_tensors *i
         }
         ort->input_names[at] = name;
     }
-    TRY(ORT_CALL(ort, OUTPUT_COUNT, (const void *, size_t *), ort->session, &count));
+    EG_TRY(ORT_CALL(ort, OUTPUT_COUNT, (const void *, size_t *), ort->session, &count));
     if (count < 1u || count > EG_MAX_TENSORS) {
         return eg_fail(EG_BAD_MODEL, "the model has %zu outputs, 1 to %d are supported", count, EG_MAX_TENSORS);
     }
     ort->outputs = (uint32_t)count;
     for (uint32_t i = 0; i < ort->outputs; i++) {
-        TRY(name_of(ort, false, i, &ort->output_names[i]));
+        EG_TRY(name_of(ort, false, i, &ort->output_names[i]));
     }
     return EG_OK;
 }
 
 static enum eg_status create_inputs(struct ort *ort, const struct eg_tensors *inputs) {
     void *where = NULL;
-    TRY(ORT_CALL(ort, CREATE_CPU_MEMORY_INFO, (int, int, void **), 0, 0, &where));
+    EG_TRY(ORT_CALL(ort, CREATE_CPU_MEMORY_INFO, (int, int, void **), 0, 0, &where));
     for (uint32_t i = 0; i < ort->inputs; i++) {
         const struct eg_spec *spec = &inputs->specs[i];
         int64_t axes[EG_MAX_RANK] = {0};
@@ -187,7 +180,7 @@ static enum eg_status create_inputs(struct ort *ort, const struct eg_tensors *in
         if (ort->input_memory[i] == NULL) {
             return eg_fail(EG_BAD_SYSTEM, "out of memory for the inputs");
         }
-        TRY(ORT_CALL(ort, CREATE_TENSOR_WITH_DATA, (const void *, void *, size_t, const int64_t *, size_t, int, void **),
+        EG_TRY(ORT_CALL(ort, CREATE_TENSOR_WITH_DATA, (const void *, void *, size_t, const int64_t *, size_t, int, void **),
                      where, ort->input_memory[i], (size_t)spec->bytes, axes, (size_t)spec->rank, ONNX_TYPES[spec->dtype],
                      &ort->input_values[i]));
     }
@@ -232,26 +225,26 @@ static enum eg_status output(void *state, uint32_t index, struct eg_spec *spec, 
         return eg_fail(EG_BAD_MODEL, "the name of output %u is empty or too long", index);
     }
     strcpy(spec->name, ort->output_names[index]);
-    TRY(ORT_CALL(ort, IS_TENSOR, (const void *, int *), value, &tensor));
+    EG_TRY(ORT_CALL(ort, IS_TENSOR, (const void *, int *), value, &tensor));
     if (tensor == 0) {
         return eg_fail(EG_BAD_MODEL, "output %s is not a tensor", spec->name);
     }
-    TRY(ORT_CALL(ort, TENSOR_TYPE_AND_SHAPE, (const void *, void **), value, &info));
-    TRY(ORT_CALL(ort, ELEMENT_TYPE, (const void *, int *), info, &type));
-    TRY(ORT_CALL(ort, AXIS_COUNT, (const void *, size_t *), info, &rank));
+    EG_TRY(ORT_CALL(ort, TENSOR_TYPE_AND_SHAPE, (const void *, void **), value, &info));
+    EG_TRY(ORT_CALL(ort, ELEMENT_TYPE, (const void *, int *), info, &type));
+    EG_TRY(ORT_CALL(ort, AXIS_COUNT, (const void *, size_t *), info, &rank));
     if (rank > EG_MAX_RANK || dtype_of(type) == (enum eg_dtype)0) {
         return eg_fail(EG_BAD_MODEL, "output %s: element type %d or rank %zu is not supported", spec->name, type, rank);
     }
-    TRY(ORT_CALL(ort, AXES, (const void *, int64_t *, size_t), info, axes, rank));
+    EG_TRY(ORT_CALL(ort, AXES, (const void *, int64_t *, size_t), info, axes, rank));
     ((void (*)(void *))ort->api[RELEASE_TENSOR_INFO])(info);
     spec->dtype = dtype_of(type);
     spec->rank = (uint32_t)rank;
     for (size_t i = 0; i < rank; i++) {
         spec->axes[i] = (uint64_t)axes[i];
     }
-    TRY(eg_spec_complete(spec));
+    EG_TRY(eg_spec_complete(spec));
     void *memory = NULL;
-    TRY(ORT_CALL(ort, TENSOR_DATA, (void *, void **), value, &memory));
+    EG_TRY(ORT_CALL(ort, TENSOR_DATA, (void *, void **), value, &memory));
     *data = memory;
     return EG_OK;
 }
@@ -269,10 +262,10 @@ enum eg_status eg_ort_open(const struct eg_engine_options *options, struct eg_en
     if (ort == NULL) {
         return eg_fail(EG_BAD_SYSTEM, "out of memory");
     }
-    TRY(load(options->library, ort, engine));
-    TRY(create_session(ort, options));
-    TRY(read_interface(ort, options->inputs));
-    TRY(create_inputs(ort, options->inputs));
+    EG_TRY(load(options->library, ort, engine));
+    EG_TRY(create_session(ort, options));
+    EG_TRY(read_interface(ort, options->inputs));
+    EG_TRY(create_inputs(ort, options->inputs));
     engine->runtime = "onnxruntime";
     engine->outputs = ort->outputs;
     engine->state = ort;

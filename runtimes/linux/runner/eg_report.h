@@ -15,4 +15,13 @@ enum eg_status {
 /* Prints "eg-runner: ..." as one line to standard error and returns `status`, so that callers can return it. */
 enum eg_status eg_fail(enum eg_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Returns the status of `call` from the calling function unless it is EG_OK. */
+#define EG_TRY(call)                     \
+    do {                                 \
+        const enum eg_status s = (call); \
+        if (s != EG_OK) {                \
+            return s;                    \
+        }                                \
+    } while (0)
+
 #endif

@@ -34,11 +34,6 @@ struct job {
     uint64_t load_ns;
 };
 
-void *eg_aligned(uint64_t bytes) {
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, bytes > 0u ? (size_t)bytes : 1u) == 0 ? memory : NULL;
-}
-
 static uint64_t now_ns(void) {
     struct timespec t = {0, 0};
     (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail on Linux */
