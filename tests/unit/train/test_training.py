@@ -80,8 +80,8 @@ def test_train_goes_on_to_the_same_bits_when_it_was_killed(tmp_path, digits, mon
     whole = _run(tmp_path / "whole", digits)
     write = epochs.write_checkpoint
 
-    def write_then_die(path, state):
-        write(path, state)
+    def write_then_die(path, key, state):
+        write(path, key, state)
         raise Killed
 
     checkpoint = tmp_path / "shared"
@@ -121,7 +121,7 @@ def test_read_checkpoint_executes_nothing(tmp_path):
         def __reduce__(self):
             return (pytest.fail, ("a pickle was executed",))
 
-    write_checkpoint(tmp_path / "c", {"key": Trap()})
+    write_checkpoint(tmp_path / "c", "k", {"model": Trap()})
     assert read_checkpoint(tmp_path / "c", "k", Silent()) is None
 
 

@@ -6,21 +6,19 @@ its checkpoint ends with the same bits as one that was not.
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from edgegen.compress.context import StepContext
-from edgegen.core.digests import sha256_bytes, sha256_json
+from edgegen.core.digests import sha256_json
 from edgegen.core.errors import BuildError
+from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +28,6 @@ _HELD_OUT_SAMPLES = 256
 _WORST_SHARE = 0.05
 _BETAS = (0.9, 0.99)
 _RISING_STEPS = 100
-_DIGEST_BYTES = 64
 
 Latents = Callable[[int, int], tuple[Tensor, ...]]
 
@@ -77,8 +74,14 @@ def match(
     parent.requires_grad_(False)
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, betas=_BETAS)
-    place = None if context.checkpoints is None else context.checkpoints / f"{sha256_json(key)[:32]}.pt"
-    start = _resume(place, student, optimizer)
+    run, start = sha256_json(key), 0
+    place = None if context.checkpoints is None else context.checkpoints / f"{run[:32]}.pt"
+    state = None if place is None else read_checkpoint(place, run, context.progress)
+    if state is not None:
+        student.load_state_dict(state["student"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = int(state["step"])
+        context.progress.say(f"{task}: going on after step {start} of {schedule.steps}")
     for step in range(start, schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = _rate(schedule, step)
@@ -98,7 +101,11 @@ def match(
                 )
             context.progress.advance(task, step + 1, schedule.steps, f"{-10 * math.log10(max(value, 1e-12)):.1f} dB")
         if place is not None and (step + 1) % CHECKPOINT_STEPS == 0:
-            _save(place, step + 1, student, optimizer)
+            write_checkpoint(
+                place,
+                run,
+                {"step": step + 1, "student": student.state_dict(), "optimizer": optimizer.state_dict()},
+            )
     if place is not None:
         place.unlink(missing_ok=True)
 
@@ -121,25 +128,3 @@ def paired_psnr_db(student: nn.Module, parent: nn.Module, latents: Latents, seed
         error = (student(*inputs) - parent(*inputs)).square().flatten(1).mean(dim=1)  # (samples,)
     psnr = torch.sort(-10 * torch.log10(error.clamp_min(1e-12))).values
     return float(psnr.mean()), float(psnr[: max(1, int(len(psnr) * _WORST_SHARE))].mean())
-
-
-def _save(place: Path, step: int, student: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial, packed = place.with_suffix(".partial"), io.BytesIO()
-    torch.save({"step": step, "student": student.state_dict(), "optimizer": optimizer.state_dict()}, packed)
-    content = packed.getvalue()
-    partial.write_bytes(sha256_bytes(content).encode("ascii") + content)
-    os.replace(partial, place)
-
-
-def _resume(place: Path | None, student: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    if place is None or not place.is_file():
-        return 0
-    stored = place.read_bytes()
-    digest, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
-    if sha256_bytes(content).encode("ascii") != digest:
-        return 0  # damaged: start again rather than go on from something else
-    saved = torch.load(io.BytesIO(content), weights_only=True)
-    student.load_state_dict(saved["student"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return int(saved["step"])

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgegen.core.digests import sha256_bytes
 from edgegen.core.ports import Progress
 
-_FIELDS = {"key", "epoch", "model", "optimizer", "history"}
-_BROKEN = (  # what torch.load raises on damaged or hostile bytes
+_DIGEST_BYTES = 64
+_BROKEN = (  # what torch.load raises on bytes that are whole and yet not of its making
     pickle.UnpicklingError,
-    zipfile.BadZipFile,
     EOFError,
-    OSError,
     RuntimeError,
     ValueError,
     TypeError,
@@ -27,15 +26,23 @@ _BROKEN = (  # what torch.load raises on damaged or hostile bytes
 )
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Replaces the checkpoint in one step: whoever is killed here leaves the earlier one."""
+def write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
+    """Replaces the checkpoint in one step: whoever is killed here leaves the earlier one.
+
+    Args:
+        key: digest of everything that shapes the run; only a run with the same key takes the checkpoint up.
+        state: tensors and plain values, as ``torch.load(weights_only=True)`` reads them.
+    """
     import torch
 
+    packed = io.BytesIO()
+    torch.save({"key": key, "state": dict(state)}, packed)
+    content = packed.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            torch.save(dict(state), stream)
+            stream.write(sha256_bytes(content).encode("ascii") + content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(name, path)
@@ -47,17 +54,21 @@ def read_checkpoint(path: Path, key: str, progress: Progress) -> dict[str, Any] 
     """The state that a run with the same ``key`` left, or None; says so where one is there and cannot be used."""
     import torch
 
-    if not path.is_file():
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+    if sha256_bytes(content).encode("ascii") != digest:
+        progress.say(f"the checkpoint {path.name} is damaged: training starts over")
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        found, state = saved["key"], dict(saved["state"])
     except _BROKEN as error:
-        progress.say(f"the checkpoint {path.name} is damaged ({type(error).__name__}): training starts over")
+        progress.say(f"the checkpoint {path.name} is not one of this version ({type(error).__name__}): starting over")
         return None
-    if not isinstance(state, dict) or set(state) != _FIELDS:
-        progress.say(f"the checkpoint {path.name} is not one of this version: training starts over")
-        return None
-    if state["key"] != key:
+    if found != key:
         progress.say(f"the checkpoint {path.name} is of a run with other settings or data: training starts over")
         return None
     return state

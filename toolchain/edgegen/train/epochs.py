@@ -98,13 +98,8 @@ def optimize(
         if checkpoint is not None:
             write_checkpoint(
                 checkpoint,
-                {
-                    "key": key,
-                    "epoch": epoch + 1,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "history": history,
-                },
+                key,
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history},
             )
     model.eval()
     return history
