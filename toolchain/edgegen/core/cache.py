@@ -22,6 +22,14 @@ class Cache:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or _default_root()
+        if ":" in str(self.root):
+            # The emulator finds its libraries through a search path, whose parts are separated by colons.
+            raise UsageError(
+                "the cache folder's path holds a colon",
+                where=str(self.root),
+                expected="a path without ':'",
+                next_step="name another folder with EDGEGEN_CACHE",
+            )
         self.tools = self.root / "tools"
         self.checkpoints = self.root / "checkpoints"
 
