@@ -12,8 +12,8 @@ from edgegen.train import epochs
 from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
 from edgegen.train.evaluate import evaluate
 from edgegen.train.feature_net import load_feature_net, train_feature_net
-from edgegen.train.loop import read_train_settings, train
-from edgegen.train.settings import TrainSettings
+from edgegen.train.loop import train
+from edgegen.train.settings import TrainSettings, read_train_settings
 from edgegen.train.vae import VaeSettings
 
 SMALL = VaeSettings(latent=4, encoder_channels=(4, 8), decoder_channels=(8, 8, 4))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgegen.core.errors import BuildError
-from edgegen.core.ports import Progress, Silent, Tensors
+from edgegen.core.ports import Progress, Sampler, Silent, Tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +17,7 @@ class StepContext:
     seed: int = 0
     threads: int = 1  # fixed: another number of threads adds in another order
     parent: Path | None = None  # folder of the float parent's generator files
-    latents: Callable[[int, int], Tensors] | None = None  # a core.ports.Sampler: (samples, seed) -> inputs
+    latents: Sampler | None = None
     progress: Progress = field(default_factory=Silent)
     checkpoints: Path | None = None  # folder that outlives a killed step; None keeps none
 

@@ -24,7 +24,6 @@ class Step:
     target: str  # "module:function" of (source folder, folder to write into, settings, context) -> figures or None
     settings: type = Nothing
     extra: str | None = None
-    tools: tuple[str, ...] = ()  # packages whose version can change what it gives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,65 +38,30 @@ class Applied:
     figures: Mapping[str, Any] = field(default_factory=dict)  # what the step itself reports
 
 
-_ORT = ("onnx", "onnxruntime")
-_AEQ = ("ai-edge-quantizer", "ai-edge-litert")
-
 STEPS: dict[tuple[str, str], Step] = {
     (step.name, step.form): step
     for step in (
         Step(name="float32", form="torch", target="edgegen.compress.unchanged:apply"),
         Step(name="float32", form="onnx", target="edgegen.compress.unchanged:apply"),
         Step(name="float32", form="litert", target="edgegen.compress.unchanged:apply"),
-        Step(
-            name="pruned",
-            form="torch",
-            target="edgegen.compress.torch_steps:apply_pruned",
-            settings=Pruned,
-            tools=("torch",),
-        ),
-        Step(
-            name="distilled",
-            form="torch",
-            target="edgegen.compress.torch_steps:apply_distilled",
-            settings=Distilled,
-            tools=("torch",),
-        ),
-        Step(name="float16", form="onnx", target="edgegen.compress.onnx_float16:apply", tools=("onnx",)),
-        Step(
-            name="weight-int8",
-            form="onnx",
-            target="edgegen.compress.onnx_weight_int8:apply",
-            settings=WeightInt8,
-            tools=("onnx",),
-        ),
+        Step(name="pruned", form="torch", target="edgegen.compress.torch_steps:apply_pruned", settings=Pruned),
+        Step(name="distilled", form="torch", target="edgegen.compress.torch_steps:apply_distilled", settings=Distilled),
+        Step(name="float16", form="onnx", target="edgegen.compress.onnx_float16:apply"),
+        Step(name="weight-int8", form="onnx", target="edgegen.compress.onnx_weight_int8:apply", settings=WeightInt8),
         Step(
             name="dynamic-int8",
             form="onnx",
             target="edgegen.compress.onnx_dynamic_int8:apply",
             settings=WeightGranularity,
-            tools=_ORT,
         ),
-        Step(
-            name="static-int8",
-            form="onnx",
-            target="edgegen.compress.onnx_static_int8:apply",
-            settings=StaticInt8,
-            tools=_ORT,
-        ),
-        Step(
-            name="float16",
-            form="litert",
-            target="edgegen.compress.litert_quantize:apply_float16",
-            extra="litert",
-            tools=_AEQ,
-        ),
+        Step(name="static-int8", form="onnx", target="edgegen.compress.onnx_static_int8:apply", settings=StaticInt8),
+        Step(name="float16", form="litert", target="edgegen.compress.litert_quantize:apply_float16", extra="litert"),
         Step(
             name="weight-int8",
             form="litert",
             target="edgegen.compress.litert_quantize:apply_weight_int8",
             settings=WeightGranularity,
             extra="litert",
-            tools=_AEQ,
         ),
         Step(
             name="dynamic-int8",
@@ -105,7 +69,6 @@ STEPS: dict[tuple[str, str], Step] = {
             target="edgegen.compress.litert_quantize:apply_dynamic_int8",
             settings=WeightGranularity,
             extra="litert",
-            tools=_AEQ,
         ),
         Step(
             name="static-int8",
@@ -113,7 +76,6 @@ STEPS: dict[tuple[str, str], Step] = {
             target="edgegen.compress.litert_quantize:apply_static_int8",
             settings=StaticInt8,
             extra="litert",
-            tools=_AEQ,
         ),
     )
 }

@@ -97,10 +97,6 @@ class Stages:
         """Every stage that was asked for, in the order in which it came to be known."""
         return list(self._known.values())
 
-    def peek(self, stage: Stage) -> Finished | None:
-        """The stage's result if it is in the store; never runs it."""
-        return self._find(stage)
-
     def _perform(self, stage: Stage, work: Callable[[Path], Mapping[str, Any]]) -> Finished:
         if not stage.quiet:
             self._progress.say(stage.name)

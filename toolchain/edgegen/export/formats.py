@@ -20,12 +20,6 @@ CONVERTERS = {
 }
 """(from, to) -> a function of (source folder, folder to write into)."""
 
-CONVERTER_TOOLS = {
-    ("torch", "onnx"): ("torch", "onnx", "onnxscript"),
-    ("torch", "litert"): ("torch", "litert-torch", "ai-edge-litert"),
-}
-"""(from, to) -> packages whose version can change the bytes."""
-
 _EXTRAS = {"litert": "litert"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,18 +55,9 @@ def write_failure(ordered: Order, error: EdgegenError) -> Mapping[str, Any]:
         environment=_environment(ordered, None),
         error=error,
     )
-    try:
-        write_documents(
-            ordered.folder,
-            {
-                "result.json": _json(document),
-                "summary.md": summary_markdown(document).encode(),
-                "junit.xml": junit_xml([document]),
-            },
-        )
-    except EdgegenError:
-        # The first error is the one to tell; a full disk cannot be told on that disk.
-        return document
+    # The first error is the one to tell: a full disk cannot be told on that disk.
+    with contextlib.suppress(EdgegenError):
+        write_documents(ordered.folder, _texts(document))
     return document
 
 
@@ -92,11 +84,15 @@ def _document(outcome: Outcome, stages: Stages, bundle: Written | None) -> dict[
 
 
 def _documents(document: Mapping[str, Any], outcome: Outcome, stages: Stages) -> dict[str, bytes]:
+    return {**_texts(document), _REPORT: _report(document, outcome, stages)}
+
+
+def _texts(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """The documents that are made of ``result.json`` alone."""
     return {
-        "result.json": _json(document),
+        "result.json": (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
         "summary.md": summary_markdown(document).encode(),
         "junit.xml": junit_xml([document]),
-        _REPORT: _report(document, outcome, stages),
     }
 
 
@@ -106,7 +102,7 @@ def _report(document: Mapping[str, Any], outcome: Outcome, stages: Stages) -> by
     shown = {**document, "stages": []}
     best = outcome.choice.chosen or outcome.choice.closest
     pictured = best.name if best else ""
-    parent = f"{PARENT}@{pictured.partition('@')[2]}" if pictured else ""
+    parent = f"{PARENT}@{best.format}" if best else ""
     files = {
         name: proof.outputs
         for name in (parent, pictured)
@@ -134,10 +130,6 @@ def _pictures(files: Mapping[str, Path], parent: str, pictured: str) -> dict[str
         return None
     names = {"float": parent, "chosen": pictured}
     return {role: next(iter(load_outputs(files[name]).values())) for role, name in names.items()}
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _environment(ordered: Order, identity: Identity | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ that finds every stage in the store imports none of them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from edgegen.core.store import Blob
 from edgegen.core.versions import driver_digest, source_digest, versions
 from edgegen.data.manifest import SetManifest
 from edgegen.data.sets import data_digest, load_data
+from edgegen.export.finish import GOLDEN_SAMPLES
 from edgegen.export.formats import FORM_FILES, convert
 from edgegen.pipeline.order import Settings
 from edgegen.pipeline.plan import Planned
@@ -202,11 +203,11 @@ class Maker:
             settings={
                 "steps": [[step, write_record(self._steps[step, planned.name.format])] for step in steps],
                 "format": planned.name.format,
-                "seed": self.project.seed,
+                "draws": self._draws(),
                 "model": write_record(self.settings),
                 "torch steps": list(planned.torch_steps),
             },
-            tools=self._tools(planned.name.format, "compress", "export"),
+            tools=self._tools(planned.name.format, "compress", "export", "train"),
         )
         return self.stages.run(stage, lambda folder: self._export(planned, source, base, folder))
 
@@ -229,7 +230,7 @@ class Maker:
                 refused = error.paragraph()
                 _copy(current, FORM_FILES[form], following)
             current = following
-        inputs = sample_latents(self.settings, 8, self.project.seed + _QUALITY_SEED)
+        inputs = sample_latents(self.settings, GOLDEN_SAMPLES, self.project.seed + _QUALITY_SEED)
         export = finish_export(current / FORMATS[form], form, inputs, folder)
         shutil.rmtree(work)
         return {"export": write_record(export), "changed": changed, "refused": refused}
@@ -261,7 +262,7 @@ class Maker:
             name="+".join(steps),
             version=1,
             inputs={"model": before.digest, "parent": parent.digest},
-            settings={"step": step, "settings": write_record(settings), "seed": self.project.seed},
+            settings={"step": step, "settings": write_record(settings), "draws": self._draws()},
             tools=self._tools("torch", "compress", "train"),
         )
 
@@ -280,6 +281,17 @@ class Maker:
 
         return self._resumable(stage, work)
 
+    def _draws(self) -> Mapping[str, int]:
+        """What a step's randomness and arithmetic start from, besides its settings: part of the key of its stage."""
+        return {
+            "calibration samples": _CALIBRATION_SAMPLES,
+            "calibration seed": self.project.seed + _CALIBRATION_SEED,
+            "step seed": self.project.seed + _STEP_SEED,
+            "golden samples": GOLDEN_SAMPLES,
+            "golden seed": self.project.seed + _QUALITY_SEED,
+            "threads": self._training.threads,
+        }
+
     def _context(self, parent: Finished, *, checkpoint: Path | None = None, folder: Path | None = None) -> StepContext:
         return StepContext(
             inputs=sample_latents(self.settings, _CALIBRATION_SAMPLES, self.project.seed + _CALIBRATION_SEED),
@@ -291,11 +303,15 @@ class Maker:
             checkpoints=checkpoint,
         )
 
-    def _resumable(self, stage: Stage, work: Any) -> Finished:
+    def _resumable(self, stage: Stage, work: Callable[[Path, Path], Mapping[str, Any]]) -> Finished:
         """Runs a stage whose work keeps checkpoints outside its folder, and clears them once its result is safe."""
         checkpoint = self._cache.checkpoints / stage.key
-        checkpoint.mkdir(parents=True, exist_ok=True)
-        done = self.stages.run(stage, lambda folder: work(folder, checkpoint))
+
+        def begin(folder: Path) -> Mapping[str, Any]:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            return work(folder, checkpoint)
+
+        done = self.stages.run(stage, begin)
         shutil.rmtree(checkpoint, ignore_errors=True)
         return done
 

@@ -19,7 +19,7 @@ from edgegen.devices.device import split_url
 from edgegen.metrics.table import METRICS
 from edgegen.pipeline.plan import Planned, plan, step_settings
 from edgegen.train.families import read_family
-from edgegen.train.settings import TrainSettings
+from edgegen.train.settings import TrainSettings, read_train_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def read_settings(project: Project) -> Settings:
     """
     return Settings(
         model=read_family(project.family, project.model, project.source)[1],
-        train=read_record(TrainSettings, project.train, "train", project.source),
+        train=read_train_settings(project.train, project.source),
         data=read_record(DataSettings, project.data, "data", project.source),
         steps=step_settings(project),
     )

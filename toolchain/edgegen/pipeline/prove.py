@@ -59,7 +59,8 @@ class Prover:
         self._connect = connect
         # A wall clock wants the machine for itself; counts do not care who else is running.
         self._workers = jobs if "measured" not in identity.gives else 1
-        self._local = threading.local()
+        self._local = threading.local()  # a device serves one thread
+        self._devices: list[Device] = []
 
     def prove(self, candidates: Sequence[Made]) -> dict[str, Proof]:
         """A proof for every candidate, by name.
@@ -67,15 +68,18 @@ class Prover:
         Raises:
             ToolMissingError: the device failed.
         """
-        with ThreadPoolExecutor(self._workers) as pool:
-            try:
-                readings = dict(
-                    zip((str(made.planned.name) for made in candidates), pool.map(self._run, candidates), strict=True)
-                )
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return {name: self._judged(name, candidates, readings) for name in readings}
+        names = [str(made.planned.name) for made in candidates]
+        try:
+            with ThreadPoolExecutor(self._workers) as pool:
+                try:
+                    readings = dict(zip(names, pool.map(self._run, candidates), strict=True))
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        finally:
+            for device in self._devices:
+                device.close()
+        return {name: self._judged(made, readings) for name, made in zip(names, candidates, strict=True)}
 
     # -- one candidate -------------------------------------------------------------------------------------------
 
@@ -90,7 +94,7 @@ class Prover:
                 "device": self._identity.kind,
                 "quality": self._maker.quality_inputs(),
             },
-            tools={**self._identity.tools, "edgegen": source_digest("devices", "bench")},
+            tools={**self._identity.tools, "edgegen": source_digest("devices", "bench", "train")},
         )
         try:
             return self._maker.stages.run(stage, lambda folder: self._measure(made, folder))
@@ -102,6 +106,7 @@ class Prover:
     def _measure(self, made: Made, folder: Path) -> Mapping[str, Any]:
         if not hasattr(self._local, "device"):
             self._local.device = self._connect()
+            self._devices.append(self._local.device)
         outputs, reading = take_reading(
             self._local.device, made.model, made.planned.runtime, self._maker.draw_quality_inputs()
         )
@@ -118,7 +123,7 @@ class Prover:
             settings={"quality": self._maker.quality_inputs(), "machine": machine_class()},
             tools={
                 **versions(TOOLS[form]),
-                "edgegen": source_digest("export"),
+                "edgegen": source_digest("export", "train"),
                 "edgegen_runtime": driver_digest(),
             },
         )
@@ -133,11 +138,10 @@ class Prover:
 
     # -- quality -------------------------------------------------------------------------------------------------
 
-    def _judged(self, name: str, candidates: Sequence[Made], readings: Mapping[str, Finished | str]) -> Proof:
-        measured = readings[name]
+    def _judged(self, made: Made, readings: Mapping[str, Finished | str]) -> Proof:
+        measured = readings[str(made.planned.name)]
         if isinstance(measured, str):
             return Proof(failed=measured)
-        made = next(made for made in candidates if str(made.planned.name) == name)
         parent = readings.get(f"{PARENT}@{made.planned.name.format}")
         reading = read_reading(measured.record["reading"])
         outputs = measured.files[OUTPUTS].path

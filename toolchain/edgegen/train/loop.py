@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import UsageError
 from edgegen.core.ports import Progress
-from edgegen.core.records import read_record, write_record
+from edgegen.core.records import write_record
 from edgegen.train.deployed import save_generator, save_model
 from edgegen.train.epochs import channels_last, optimize, repeatable
 from edgegen.train.families import find_family
@@ -74,11 +74,6 @@ def train(
         "final": history[-1],
         "history": history,
     }
-
-
-def read_train_settings(table: Mapping[str, Any], source: str) -> TrainSettings:
-    """``[train]`` read strictly; ``source`` is the file that a person would open."""
-    return read_record(TrainSettings, table, "train", source)
 
 
 def _run_key(family: str, settings: Any, train_settings: TrainSettings, dataset: DataSet, seed: int) -> str:

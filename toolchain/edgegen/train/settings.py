@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from edgegen.core.records import setting
+from edgegen.core.records import read_record, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +20,8 @@ class TrainSettings:
     )
     # One thread is the default: two save a third on an idle machine and cost tenfold where another process is busy.
     threads: int = setting(1, doc="CPU threads; another number gives other rounding", minimum=1, maximum=256)
+
+
+def read_train_settings(table: Mapping[str, Any], source: str) -> TrainSettings:
+    """``[train]`` read strictly; ``source`` is the file that a person would open."""
+    return read_record(TrainSettings, table, "train", source)
