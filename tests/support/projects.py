@@ -47,15 +47,21 @@ min = 20
 """
 
 
+def digits() -> tuple[Any, Any]:
+    """The shipped digits as stored: (10000, 28, 28) uint8 and (10000,) uint8."""
+    import numpy as np
+
+    with np.load(ROOT / "calibration_data" / "mnist-digits" / "digits.npz") as arrays:
+        return arrays["images"], arrays["labels"]
+
+
 def write_project(folder: Path, text: str = PROJECT) -> Path:
     """The project in ``folder``, with its data."""
     import numpy as np
 
-    from edgegen.data.sets import load_set
-
     folder.mkdir(parents=True, exist_ok=True)
-    digits = load_set("mnist-digits")
-    np.savez(folder / "digits.npz", images=digits.train_images[:400], labels=digits.train_labels[:400])
+    images, labels = digits()
+    np.savez(folder / "digits.npz", images=images[:400], labels=labels[:400])
     (folder / "edgegen.toml").write_text(text)
     return folder
 

@@ -30,33 +30,21 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
-    """From a stored sample to the model's input; the same contract travels in the bundle."""
-
-    input_dtype: str = setting(doc="element type as stored")
-    output_dtype: Literal["float32"] = setting(doc="element type that the model takes")
-    scale: Literal["divide by 255", "none"] = setting(doc="what is done to each value")
-    layout: Literal["NCHW"] = setting(doc="axes of a batch")
-    shape: tuple[int, ...] = setting(doc="one sample without the sample axis", minimum=1)
-    minimum: float = setting(doc="least value after scaling")
-    maximum: float = setting(doc="greatest value after scaling")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetManifest:
     """A data set with its origin, its licence and what is in doubt about it."""
 
-    schema_version: Literal[1] = setting(doc="format of this file")
+    schema_version: Literal[1] = setting(1, doc="format of this file")
     name: str = setting(doc="the set's name")
     title: str = setting(doc="what a person calls it")
     origin: str = setting(doc="where the samples are from and how the file was made")
     licence: str = setting(doc="licence as the origin declares it")
     licence_doubt: str = setting("", doc="what is not known about the licence")
-    file: str = setting(doc="name of the .npz")
-    sha256: str = setting(doc="digest of the .npz, lower-case hex")
-    arrays: Mapping[str, ArrayForm] = setting(doc="arrays of the .npz by name")
-    split: Split = setting(doc="training and test part")
-    preprocessing: Preprocessing = setting(doc="from a stored sample to the model's input")
+    synthetic: bool = setting(False, doc="drawn from a model or a formula")
+    file: str = setting(doc="name of the data file: .npz, .csv, .txt, .txt.gz or .parquet")
+    sha256: str = setting(doc="digest of the data file, lower-case hex")
+    content: str = setting(doc="what a sample is and in which units; the preprocessing that the numbers want")
+    arrays: Mapping[str, ArrayForm] = setting({}, doc=".npz: arrays by name")
+    split: Split | None = setting(None, doc="training and test part, where the order in the file decides")
 
 
 def read_manifest(path: Path) -> SetManifest:

@@ -1,0 +1,1 @@
+"""From split raw samples to the arrays that a model takes: one file a kind of sample."""
