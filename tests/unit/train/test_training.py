@@ -7,16 +7,17 @@ import pytest
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.ports import Silent
-from edgegen.data.sets import load_set
+from edgegen.data.dataset import Part
 from edgegen.train import epochs
 from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
 from edgegen.train.evaluate import evaluate
 from edgegen.train.feature_net import load_feature_net, train_feature_net
 from edgegen.train.loop import train
 from edgegen.train.settings import TrainSettings, read_train_settings
-from edgegen.train.vae import VaeSettings
+from edgegen.train.vae import VAE, VaeSettings
+from support.datasets import digits_dataset, image_form
 
-SMALL = VaeSettings(latent=4, encoder_channels=(4, 8), decoder_channels=(8, 8, 4))
+SMALL = VaeSettings(latent=4, side=28, image_channels=1, encoder_channels=(4, 8), decoder_channels=(8, 8, 4))
 TWO = TrainSettings(epochs=2, batch_size=96)  # does not divide 256: the last batch is smaller
 
 
@@ -39,14 +40,7 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def digits():
-    whole = load_set("mnist-digits")
-    return dataclasses.replace(
-        whole,
-        train_images=whole.train_images[:256],
-        train_labels=whole.train_labels[:256],
-        test_images=whole.test_images[:64],
-        test_labels=whole.test_labels[:64],
-    )
+    return digits_dataset(train=256, test=64)
 
 
 def _run(folder, digits, *, seed=7, training=TWO, progress=None, checkpoint=None):
@@ -57,6 +51,7 @@ def _run(folder, digits, *, seed=7, training=TWO, progress=None, checkpoint=None
         SMALL,
         training,
         digits,
+        digest="the first 256 digits",
         seed=seed,
         folder=folder,
         checkpoint=path,
@@ -65,7 +60,7 @@ def _run(folder, digits, *, seed=7, training=TWO, progress=None, checkpoint=None
 
 
 def _weights(folder):
-    return (folder / "model.safetensors").read_bytes(), (folder / "generator.safetensors").read_bytes()
+    return (folder / "model.safetensors").read_bytes(), (folder / "deployed.safetensors").read_bytes()
 
 
 def test_train_gives_the_same_bytes_for_the_same_seed_and_others_for_another(tmp_path, digits):
@@ -138,20 +133,22 @@ def test_train_records_the_loss_and_its_parts(tmp_path, digits):
     final = record["final"]
     assert final["loss"] == pytest.approx(final["reconstruction"] + final["kl"])
     assert final["loss"] < record["history"][0]["loss"]
-    assert 0 < record["generator_parameters"] < record["parameters"]
+    assert 0 < record["deployed_parameters"] < record["parameters"]
 
 
 def test_train_refuses_to_go_on_when_the_loss_is_not_finite(tmp_path, digits):
-    broken = dataclasses.replace(digits, train_images=np.full_like(digits.train_images, np.nan))
+    broken = dataclasses.replace(digits, train=Part(x=np.full_like(digits.train.x, np.nan)))
     with pytest.raises(BuildError, match="not finite"):
         _run(tmp_path, broken)
-    assert not (tmp_path / "generator.safetensors").exists()
+    assert not (tmp_path / "deployed.safetensors").exists()
 
 
-def test_train_refuses_images_that_do_not_fit_the_model(tmp_path, digits):
-    narrow = dataclasses.replace(digits, train_images=digits.train_images[:, :, :20, :20])
-    with pytest.raises(UsageError, match="do not fit"):
-        _run(tmp_path, narrow)
+@pytest.mark.parametrize(
+    "form", [image_form(side=20), image_form(channels=3), image_form(side=28, width=20)], ids=["side", "channels", "odd"]
+)
+def test_a_model_does_not_take_images_that_do_not_fit_it(form):
+    with pytest.raises(UsageError, match=r"do not fit|square"):
+        VAE.complete(SMALL, form)
 
 
 @pytest.mark.parametrize(
@@ -168,22 +165,24 @@ def test_feature_net_learns_and_comes_back_and_judges_a_model(tmp_path, digits):
     record = train_feature_net(digits, seed=1, folder=tmp_path, progress=Silent(), training=training)
     assert record["test_accuracy_ratio"] > 0.5
     features = load_feature_net(tmp_path)
-    vectors, logits = features(digits.test_images)
+    vectors, logits = features(digits.test.x)
     assert vectors.shape == (64, 64)
-    assert np.mean(logits.argmax(axis=1) == digits.test_labels) == record["test_accuracy_ratio"]
+    assert np.mean(logits.argmax(axis=1) == digits.test.y) == record["test_accuracy_ratio"]
 
     _run(tmp_path, digits)
-    figures = evaluate(tmp_path, digits, features, seed=3, samples=64, other=tmp_path)
-    assert figures == evaluate(tmp_path, digits, features, seed=3, samples=64, other=tmp_path)
-    assert figures["noise_floor"]["other_model"] == figures["unpaired"]
-    assert figures["noise_floor"]["real"]["fid"] < figures["unpaired"]["fid"]
-    assert sum(figures["class_shares"]) == pytest.approx(1.0)
-    assert figures["held_out"]["loss"] > 0
+    found = evaluate(tmp_path, digits, features, seed=3, samples=64, other=tmp_path)
+    assert found == evaluate(tmp_path, digits, features, seed=3, samples=64, other=tmp_path)
+    figures = {figure["name"]: figure for figure in found["figures"]}
+    assert figures["fid"]["seeds"] == 0
+    assert figures["fid"]["real"] < figures["fid"]["value"]
+    assert figures["fid"]["draws"] > 0
+    assert sum(found["shares"].values()) == pytest.approx(1.0)
+    assert figures["loss_nats"]["value"] > 0
 
 
-def test_feature_net_refuses_a_set_without_labels(tmp_path, digits):
+def test_feature_net_refuses_a_set_without_labels(tmp_path):
     with pytest.raises(UsageError, match="labels"):
-        train_feature_net(dataclasses.replace(digits, train_labels=None), seed=1, folder=tmp_path, progress=Silent())
+        train_feature_net(digits_dataset(labels=False), seed=1, folder=tmp_path, progress=Silent())
 
 
 def test_feature_net_refuses_images_of_another_size(tmp_path, digits):

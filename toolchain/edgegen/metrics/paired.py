@@ -39,6 +39,21 @@ def psnr_db(reference: Array, candidate: Array, peak: float = 1.0) -> Array:
     return np.asarray(np.minimum(ratio, PSNR_CAP_DB))
 
 
+def sqnr_db(reference: Array, candidate: Array, peak: float = 1.0) -> Array:
+    """Signal-to-quantization-noise ratio 10 log10(sum reference^2 / sum difference^2) of each sample in dB.
+
+    At most ``PSNR_CAP_DB``; it needs no span of values, and is what to read where outputs have none.
+    """
+    left, right = same_samples(reference, candidate)
+    noise = np.square(left - right).sum(axis=1)
+    signal = np.square(left).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = 10.0 * (np.log10(signal) - np.log10(noise))
+    ratio[noise == 0] = PSNR_CAP_DB
+    ratio[(signal == 0) & (noise > 0)] = -PSNR_CAP_DB
+    return np.asarray(np.clip(ratio, -PSNR_CAP_DB, PSNR_CAP_DB))
+
+
 def cosine(reference: Array, candidate: Array, peak: float = 1.0) -> Array:
     """Cosine of the angle between the samples as vectors, -1..1; two zero vectors count as equal, one as orthogonal."""
     left, right = same_samples(reference, candidate)

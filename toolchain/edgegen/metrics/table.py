@@ -23,9 +23,13 @@ _WORST_RATIO = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One quality figure. ``paired`` and ``task`` metrics give a value a sample, ``unpaired`` ones a value a set."""
+    """One quality figure.
 
-    kind: Literal["paired", "task", "unpaired"]
+    ``paired`` and ``task`` metrics compare with the float model and give a value a sample; ``known`` ones compare with
+    what is true and give a value a set, as ``unpaired`` ones do, which compare drawn samples with data.
+    """
+
+    kind: Literal["paired", "task", "known", "unpaired"]
     unit: str
     better: Literal["higher", "lower"]
     function: str
@@ -39,6 +43,13 @@ METRICS = {
         better="higher",
         function="edgegen.metrics.paired:psnr_db",
         doc="peak signal-to-noise ratio against the float model's output; 150 where both are identical",
+    ),
+    "sqnr_db": Metric(
+        kind="paired",
+        unit="dB",
+        better="higher",
+        function="edgegen.metrics.paired:sqnr_db",
+        doc="power of the float model's output over that of the difference from it; 150 where both are identical",
     ),
     "cosine": Metric(
         kind="paired",
@@ -81,6 +92,48 @@ METRICS = {
         better="lower",
         function="edgegen.metrics.task:kl_divergence",
         doc="divergence of a classifier's probabilities from those on the float model's output",
+    ),
+    "accuracy_ratio": Metric(
+        kind="known",
+        unit="ratio",
+        better="higher",
+        function="edgegen.metrics.known:accuracy_ratio",
+        doc="part of held-out samples whose class, or next token, is named first",
+    ),
+    "balanced_accuracy_ratio": Metric(
+        kind="known",
+        unit="ratio",
+        better="higher",
+        function="edgegen.metrics.known:balanced_accuracy_ratio",
+        doc="mean over the classes of the part of their held-out samples that is named right",
+    ),
+    "perplexity": Metric(
+        kind="known",
+        unit="",
+        better="lower",
+        function="edgegen.metrics.known:perplexity",
+        doc="exponential of the mean cross-entropy of held-out classes or next tokens",
+    ),
+    "rmse": Metric(
+        kind="known",
+        unit="target",
+        better="lower",
+        function="edgegen.metrics.known:rmse",
+        doc="root of the mean squared error of held-out predictions",
+    ),
+    "r2": Metric(
+        kind="known",
+        unit="",
+        better="higher",
+        function="edgegen.metrics.known:r2",
+        doc="part of the held-out targets' variance that is predicted; 0 is what their mean reaches",
+    ),
+    "auc_ratio": Metric(
+        kind="known",
+        unit="ratio",
+        better="higher",
+        function="edgegen.metrics.known:auc_ratio",
+        doc="probability that an anomaly's score is above a normal sample's",
     ),
     "fid": Metric(
         kind="unpaired",
@@ -134,16 +187,20 @@ def summarize(values: Array, better: Literal["higher", "lower"]) -> dict[str, fl
     return {"mean": math.fsum(ordered) / len(ordered), "worst5": math.fsum(worst) / len(worst)}
 
 
-def measure_paired(reference: Array, candidate: Array, *, peak: float = 1.0) -> dict[str, dict[str, float]]:
-    """Every paired metric that fits the outputs (``ssim`` needs height and width), by statistic.
+def measure_paired(
+    reference: Array, candidate: Array, *, peak: float = 1.0, bounded: bool = True
+) -> dict[str, dict[str, float]]:
+    """Every paired metric that fits the outputs, by statistic.
 
     Args:
         reference: the float model's outputs (samples, ...); ``candidate`` the same for equal inputs.
         peak: span of the values that the output can take.
+        bounded: whether the values have such a span: without one there is no ``psnr_db`` and no ``ssim``; the latter
+            needs height and width too.
     """
-    names = [name for name, metric in METRICS.items() if metric.kind == "paired"]
-    fitting = [name for name in names if name != "ssim" or reference.ndim >= 3]
-    return {name: _statistics(name, reference, candidate, peak) for name in fitting}
+    unfit = {"ssim"} if bounded and reference.ndim < 3 else set() if bounded else {"ssim", "psnr_db"}
+    names = [name for name, metric in METRICS.items() if metric.kind == "paired" and name not in unfit]
+    return {name: _statistics(name, reference, candidate, peak) for name in names}
 
 
 def measure_task(reference_logits: Array, candidate_logits: Array) -> dict[str, dict[str, float]]:
@@ -153,6 +210,26 @@ def measure_task(reference_logits: Array, candidate_logits: Array) -> dict[str, 
     reference, candidate = probabilities(reference_logits), probabilities(candidate_logits)
     names = [name for name, metric in METRICS.items() if metric.kind == "task"]
     return {name: _statistics(name, reference, candidate, 1.0) for name in names}
+
+
+def measure_known(output: str, produced: Array, inputs: Array, targets: Array) -> dict[str, dict[str, float]]:
+    """Every metric of an output against what is true, as ``{"mean": value}``: a value of the whole set.
+
+    Args:
+        output: ``logits``: ``produced`` (samples, classes), ``targets`` (samples,) labels; ``values``: both (samples,
+            targets); ``reconstruction``: ``produced`` is ``inputs`` redrawn, ``targets`` (samples,) 1 for an anomaly.
+    """
+    names = _KNOWN[output]
+    if output == "reconstruction":
+        produced = ((produced.astype("float64") - inputs) ** 2).reshape(len(produced), -1).mean(axis=1)
+    return {name: {"mean": float(load(METRICS[name].function)(produced, targets))} for name in names}
+
+
+_KNOWN = {
+    "logits": ("accuracy_ratio", "balanced_accuracy_ratio", "perplexity"),
+    "values": ("rmse", "r2"),
+    "reconstruction": ("auc_ratio",),
+}
 
 
 def measure_unpaired(real: Array, generated: Array, names: Iterable[str] = ()) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""A deployed generator on disk: ``generator.json`` names what to build, ``generator.safetensors`` holds the weights.
+"""A deployed model on disk: ``deployed.json`` names what to build, ``deployed.safetensors`` holds the weights.
 
-The two files are the one form in which a torch generator crosses a stage. ``model.json`` and ``model.safetensors`` are
-the same for a whole model, encoder and all.
+The two files are the one form in which a deployed torch module crosses a stage. ``model.json`` and
+``model.safetensors`` are the same for a whole model, encoder and all.
 """
 
 from __future__ import annotations
@@ -15,32 +15,20 @@ from edgegen.train.families import Family, find_family, read_family
 from edgegen.train.stored import ModelRecord, load_module, save_module
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
-GENERATOR_FILES = ("generator.json", "generator.safetensors")
+DEPLOYED_FILES = ("deployed.json", "deployed.safetensors")
 MODEL_FILES = ("model.json", "model.safetensors")
 
 
-def generator_signature(family: str, settings: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of the deployed generator; needs no torch."""
+def model_signature(family: str, settings: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of the deployed model; needs no torch."""
     return find_family(family).signature(settings)
 
 
-def sample_latents(settings: Any, samples: int, seed: int) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """``samples`` rows of N(0, 1) by input name, from PCG64: {"latent": (samples, latent) float32}; needs no torch.
-
-    A longer draw from the same seed begins with the shorter one.
-    """
-    import numpy as np
-
-    drawn = np.random.Generator(np.random.PCG64(seed)).standard_normal((samples, settings.latent), dtype=np.float32)
-    return {"latent": drawn}
-
-
-def save_generator(module: nn.Module, family: str, settings: Any, folder: Path) -> None:
-    """Writes the generator's two files into ``folder``; equal weights give equal bytes."""
-    save_module(module, family, settings, folder, GENERATOR_FILES)
+def save_deployed(module: nn.Module, family: str, settings: Any, folder: Path) -> None:
+    """Writes the deployed module's two files into ``folder``; equal weights give equal bytes."""
+    save_module(module, family, settings, folder, DEPLOYED_FILES)
 
 
 def save_model(module: nn.Module, family: str, settings: Any, folder: Path) -> None:
@@ -48,8 +36,8 @@ def save_model(module: nn.Module, family: str, settings: Any, folder: Path) -> N
     save_module(module, family, settings, folder, MODEL_FILES)
 
 
-def load_generator(source: Path | Mapping[str, Path]) -> tuple[nn.Module, str, Any]:
-    """The generator in ``eval`` mode, its family's name and its settings.
+def load_deployed(source: Path | Mapping[str, Path]) -> tuple[nn.Module, str, Any]:
+    """The deployed module in ``eval`` mode, its family's name and its settings.
 
     Args:
         source: the folder that holds the two files, or their paths by name (blobs of the store have other names).
@@ -58,12 +46,12 @@ def load_generator(source: Path | Mapping[str, Path]) -> tuple[nn.Module, str, A
         UsageError: a file is missing, is not what it says, or does not fit the other.
     """
     return load_module(
-        source, GENERATOR_FILES, _builder(lambda family, settings: family.generator(family.build(settings)))
+        source, DEPLOYED_FILES, _builder(lambda family, settings: family.deployed(family.build(settings)))
     )
 
 
 def load_model(source: Path | Mapping[str, Path]) -> tuple[nn.Module, str, Any]:
-    """The whole model, as ``load_generator`` gives the generator."""
+    """The whole model, as ``load_deployed`` gives the deployed part."""
     return load_module(source, MODEL_FILES, _builder(lambda family, settings: family.build(settings)))
 
 

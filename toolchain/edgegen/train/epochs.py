@@ -1,30 +1,37 @@
-"""Repeatable optimization on the CPU: the same seed, data, settings and library give the same bits.
+"""Repeatable optimization: the same seed, data, settings and library give the same bits.
 
-All randomness of an epoch comes from one generator seeded with (seed, epoch), so nothing random has to be carried from
-one epoch to the next and a run that was killed goes on exactly as if it had not been.
+All randomness of an epoch comes from one generator seeded with (seed, epoch). A checkpoint keeps that generator's state
+with the weights, so a run that was killed at any moment goes on exactly as if it had not been.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError
 from edgegen.core.ports import Progress
 from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
+from edgegen.train.families import WHOLE, Objective
+from edgegen.train.hardware import Replicas, place
+from edgegen.train.optimizers import Average, Mover
 from edgegen.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
-    from torch.optim import Optimizer
 
-    LossOf = Callable[[Tensor, Generator], dict[str, Tensor]]
+    LossOf = Callable[[Tensor, Generator, str], dict[str, Tensor]]
+    Validate = Callable[[], float]
 
 _REPORTS_PER_EPOCH = 10
+_CHECKPOINT_SECONDS = 20.0
+"""Longest time inside an epoch whose work a kill can cost; it changes no result."""
 
 
 @contextmanager
@@ -52,10 +59,27 @@ def channels_last(model: nn.Module) -> nn.Module:
     return moved
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Seed of one epoch's generator, 0 .. 2**63 - 1."""
-    digest = hashlib.sha256(f"{seed}:{epoch}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Seed of one epoch's generator, 0 .. 2**63 - 1; a process of several draws noise of its own."""
+    text = f"{seed}:{epoch}" if rank == 0 else f"{seed}:{epoch}:{rank}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+@dataclass(slots=True)
+class _Run:
+    """Where a training stands. ``history`` holds finished epochs; the rest is of the present one."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    batch: int = 0  # of the present epoch, done
+    sums: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    noise: Any = None  # the generator's state inside an epoch
+    best: float = math.inf
+    best_epoch: int = -1
+    best_model: Any = None
+
+    def plain(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def optimize(
@@ -67,87 +91,200 @@ def optimize(
     seed: int,
     task: str,
     progress: Progress,
+    objectives: tuple[Objective, ...] = WHOLE,
+    validate: Validate | None = None,
+    watch: Callable[[int, Mapping[str, float]], None] | None = None,
     checkpoint: Path | None = None,
     key: str = "",
+    here: Replicas | None = None,
 ) -> list[dict[str, float]]:
-    """Trains ``model`` in place and gives each epoch's mean loss parts.
+    """Trains ``model`` in place and gives each epoch's mean loss parts, ``validation`` among them where there is one.
 
     Args:
-        loss_of: the loss parts of the samples with the given indexes (batch,), the one named ``loss`` to minimize.
+        loss_of: (indexes (batch,), noise, objective's name) -> the loss parts, the one named ``loss`` to minimize.
         task: what a person reads beside the bar.
-        checkpoint: file written after each epoch and taken up if it carries ``key``; the caller removes it.
+        validate: the loss of the validation part; what early stopping looks at.
+        watch: called after each epoch with its number and figures; may raise to end the run (a tuner's pruning).
+        checkpoint: file written now and then and taken up if it carries ``key``; the caller removes it.
 
     Raises:
         BuildError: the loss is not finite.
     """
-    import torch
-
+    here = here or Replicas()
     model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    history: list[dict[str, float]] = []
+    movers = [Mover(model, objective, settings) for objective in objectives]
+    average = Average(model, settings.ema)
+    run = _Run()
     state = None if checkpoint is None else read_checkpoint(checkpoint, key, progress)
     if state is not None:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        history = state["history"]
-        progress.say(f"{task}: going on after epoch {len(history)} of {settings.epochs}")
-    for epoch in range(len(history), settings.epochs):
-        history.append(
-            _epoch(optimizer, loss_of, samples, settings, epoch=epoch, seed=seed, task=task, progress=progress)
+        for mover, kept in zip(movers, state["movers"], strict=True):
+            mover.take_up(kept)
+        average.take_up(state["average"])
+        run = _Run(**state["run"])
+        progress.say(f"{task}: going on after epoch {len(run.history)} of {settings.epochs}, batch {run.batch}")
+
+    def save() -> None:
+        if checkpoint is None or not here.leads:
+            return
+        write_checkpoint(
+            checkpoint,
+            key,
+            {
+                "model": model.state_dict(),
+                "movers": [mover.state() for mover in movers],
+                "average": average.state(),
+                "run": run.plain(),
+            },
         )
-        if checkpoint is not None:
-            write_checkpoint(
-                checkpoint,
-                key,
-                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history},
-            )
+
+    epoch = _Epoch(model, loss_of, samples, settings, movers, average, here, seed, task, progress, save)
+    while len(run.history) < settings.epochs and not _stopped(run, settings):
+        figures = epoch.run(run)
+        here.agree(model)
+        if validate is not None:
+            figures["validation"] = _validated(model, average, validate)
+            if figures["validation"] < run.best:
+                run.best, run.best_epoch = figures["validation"], len(run.history)
+                run.best_model = _settled(model, average) if settings.patience is not None else None
+        run.history.append(figures)
+        run.batch, run.sums, run.weights, run.noise = 0, {}, {}, None
+        save()
+        if watch is not None:
+            watch(len(run.history), figures)
+    average.settle(model)
+    if run.best_model is not None:
+        model.load_state_dict(run.best_model)
     model.eval()
-    return history
+    model.zero_grad(set_to_none=True)
+    return run.history
 
 
-def _epoch(
-    optimizer: Optimizer,
-    loss_of: LossOf,
-    samples: int,
-    settings: TrainSettings,
-    *,
-    epoch: int,
-    seed: int,
-    task: str,
-    progress: Progress,
-) -> dict[str, float]:
+def _stopped(run: _Run, settings: TrainSettings) -> bool:
+    return settings.patience is not None and 0 <= run.best_epoch <= len(run.history) - 1 - settings.patience
+
+
+class _Epoch:
+    """One pass over the samples, able to begin in its middle."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_of: LossOf,
+        samples: int,
+        settings: TrainSettings,
+        movers: Sequence[Mover],
+        average: Average,
+        here: Replicas,
+        seed: int,
+        task: str,
+        progress: Progress,
+        save: Callable[[], None],
+    ) -> None:
+        self._model = model
+        self._loss_of = loss_of
+        self._samples = samples
+        self._settings = settings
+        self._movers = movers
+        self._average = average
+        self._here = here
+        self._seed = seed
+        self._task = task
+        self._progress = progress
+        self._save = save
+
+    def run(self, run: _Run) -> dict[str, float]:
+        """The rest of the epoch that ``run`` is in; returns its mean loss parts."""
+        import torch
+
+        number = len(run.history)
+        generator = torch.Generator().manual_seed(epoch_seed(self._seed, number))
+        order = torch.randperm(self._samples, generator=generator)
+        if self._here.rank:
+            generator.manual_seed(epoch_seed(self._seed, number, self._here.rank))
+        if run.noise is not None and self._here.leads:
+            generator.set_state(run.noise)
+        batches = torch.split(order, self._settings.batch_size)
+        every = math.ceil(len(batches) / _REPORTS_PER_EPOCH)
+        saved = time.monotonic()
+        for index in range(run.batch, len(batches)):
+            self._step(run, batches[index], index, len(batches), generator)
+            run.batch = index + 1
+            if (index + 1) % every == 0 or index + 1 == len(batches):
+                self._tell(run, len(batches))
+            # With several processes a checkpoint inside an epoch would need every process's noise: between epochs only.
+            if self._here.world == 1 and time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                run.noise = generator.get_state()
+                self._save()
+                saved = time.monotonic()
+        names = sorted(run.sums)
+        sums = self._here.sums([run.sums[name] for name in names])
+        weights = self._here.sums([run.weights[name] for name in names])
+        return {name: total / weight for name, total, weight in zip(names, sums, weights, strict=True)}
+
+    def _step(self, run: _Run, batch: Tensor, index: int, batches: int, generator: Generator) -> None:
+        part = (len(run.history) * batches + index) / (self._settings.epochs * batches)
+        mine = self._here.share(batch)
+        for mover in self._movers:
+            if index % mover.objective.every:
+                continue
+            mover.clear()
+            if len(mine):
+                with _precision(self._settings):
+                    found = self._loss_of(mine, generator, mover.objective.name)
+                found["loss"].backward()  # type: ignore[no-untyped-call]
+                self._count(run, found, mover.objective, len(mine), index)
+            self._here.combine(mover.parameters, len(mine) / len(batch))
+            mover.step(part)
+        self._average.follow(self._model)
+
+    def _count(self, run: _Run, found: Mapping[str, Tensor], objective: Objective, samples: int, index: int) -> None:
+        for name, value in found.items():
+            key = name if len(self._movers) == 1 else f"{objective.name}_{name}"
+            number = value.item()
+            run.sums[key] = run.sums.get(key, 0.0) + number * samples
+            run.weights[key] = run.weights.get(key, 0) + samples
+            if name == "loss" and not math.isfinite(number):
+                raise BuildError(
+                    f"the loss is not finite in epoch {len(run.history) + 1}, batch {index + 1}",
+                    where=self._task,
+                    got=number,
+                    expected="a finite loss",
+                    next_step="lower [train] learning_rate, or set [train] clip_norm",
+                )
+
+    def _tell(self, run: _Run, batches: int) -> None:
+        if not self._here.leads or not run.sums:
+            return
+        epochs, epoch = self._settings.epochs, len(run.history)
+        shown = next(key for key in run.sums if key.endswith("loss"))
+        detail = f"epoch {epoch + 1}/{epochs}, {shown.replace('_', ' ')} {run.sums[shown] / run.weights[shown]:.4g}"
+        self._progress.advance(self._task, epoch * batches + run.batch, epochs * batches, detail)
+
+
+def _validated(model: nn.Module, average: Average, validate: Validate) -> float:
+    """The validation loss of the weights that would be deployed now; leaves the model as it was."""
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    average.settle(model)
+    model.eval()
+    try:
+        return validate()
+    finally:
+        model.load_state_dict(before)
+        model.train()
+
+
+def _settled(model: nn.Module, average: Average) -> dict[str, Tensor]:
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    average.settle(model)
+    found = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(before)
+    return found
+
+
+def _precision(settings: TrainSettings) -> Any:
+    if settings.precision == "float32":
+        return nullcontext()
     import torch
 
-    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    batches = torch.split(torch.randperm(samples, generator=generator), settings.batch_size)
-    every = math.ceil(len(batches) / _REPORTS_PER_EPOCH)
-    sums: dict[str, float] = {}
-    seen = 0
-    for index, batch in enumerate(batches):
-        done = epoch * len(batches) + index
-        _set_rate(optimizer, settings.learning_rate, done / (settings.epochs * len(batches)))
-        parts = loss_of(batch, generator)
-        optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        seen += len(batch)
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
-        if not math.isfinite(sums["loss"]):
-            raise BuildError(
-                f"the loss is not finite in epoch {epoch + 1}, batch {index + 1}",
-                where=task,
-                got=parts["loss"].item(),
-                expected="a finite loss",
-                next_step="lower [train] learning_rate",
-            )
-        if (index + 1) % every == 0 or index + 1 == len(batches):
-            detail = f"epoch {epoch + 1}/{settings.epochs}, loss {sums['loss'] / seen:.4g}"
-            progress.advance(task, done + 1, settings.epochs * len(batches), detail)
-    return {name: total / samples for name, total in sums.items()}
-
-
-def _set_rate(optimizer: Any, base: float, part: float) -> None:
-    """Half a cosine from ``base`` to zero: arXiv 1608.03983, equation 5, with one cycle."""
-    for group in optimizer.param_groups:
-        group["lr"] = 0.5 * base * (1 + math.cos(math.pi * part))
+    return torch.autocast(place(settings), dtype=getattr(torch, settings.precision))

@@ -23,7 +23,7 @@ from edgegen.train.stored import ModelRecord, load_module, save_module
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from edgegen.data.sets import DataSet
+    from edgegen.data.dataset import DataSet
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -104,16 +104,16 @@ def train_feature_net(
     import torch
     from torch.nn import functional
 
-    if dataset.train_labels is None or dataset.test_labels is None:
+    if dataset.train.y is None or dataset.test.y is None or not dataset.form.classes:
         raise UsageError(
             "the set has no labels, so no feature network can be trained on it",
-            where=f"[data] {dataset.name}",
+            where=f"[data] {dataset.form.name}",
             next_step="add the array 'labels', or judge by paired metrics alone",
         )
-    settings = _fitting(dataset, dataset.train_labels)
-    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
+    settings = _fitting(dataset)
+    images, labels = torch.from_numpy(np.array(dataset.train.x)), torch.from_numpy(np.array(dataset.train.y))
 
-    def loss_of(batch: Tensor, noise: Generator) -> dict[str, Tensor]:
+    def loss_of(batch: Tensor, noise: Generator, objective: str) -> dict[str, Tensor]:
         logits = model["head"](model["features"](images[batch]))
         return {"loss": functional.cross_entropy(logits, labels[batch], label_smoothing=_SMOOTHING)}
 
@@ -121,12 +121,12 @@ def train_feature_net(
         model: Any = channels_last(_network(settings))
         history = optimize(model, loss_of, len(images), training, seed=seed, task="feature network", progress=progress)
     save_module(model, _FAMILY, settings, folder, FEATURE_FILES)
-    _, logits = FeatureNet(model, settings)(dataset.test_images, threads=training.threads)
+    _, logits = FeatureNet(model, settings)(dataset.test.x, threads=training.threads)
     return {
         "epochs": len(history),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "classes": settings.classes,
-        "test_accuracy_ratio": float(np.mean(logits.argmax(axis=1) == dataset.test_labels)),
+        "test_accuracy_ratio": float(np.mean(logits.argmax(axis=1) == dataset.test.y)),
     }
 
 
@@ -147,15 +147,15 @@ def _read(record: ModelRecord, source: str) -> tuple[Callable[[], nn.Module], Fe
     return lambda: _network(settings), settings
 
 
-def _fitting(dataset: DataSet, labels: Array) -> FeatureSettings:
-    _, channels, height, width = dataset.train_images.shape
+def _fitting(dataset: DataSet) -> FeatureSettings:
+    channels, height, width = dataset.form.shape
     if height != width:
-        raise UsageError("the images are not square", where=f"[data] {dataset.name}", got=f"{height} x {width}")
+        raise UsageError("the images are not square", where=f"[data] {dataset.form.name}", got=f"{height} x {width}")
     return read_record(
         FeatureSettings,
-        {"side": height, "image_channels": channels, "classes": int(labels.max()) + 1},
+        {"side": height, "image_channels": channels, "classes": len(dataset.form.classes)},
         "feature network",
-        dataset.name,
+        dataset.form.name,
     )
 
 

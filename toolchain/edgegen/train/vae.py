@@ -1,25 +1,36 @@
 """A small convolutional variational autoencoder; its decoder is the generator that is deployed.
 
-The decoder enlarges by nearest-neighbour steps between ordinary convolutions: transposed convolutions have no int8
-kernels in the stock runtimes, nearest-neighbour steps have them everywhere and move whole quantized values.
-
-Source of the loss: Kingma and Welling, Auto-Encoding Variational Bayes, arXiv 1312.6114, equation 10 and appendix B.
+Sources: Kingma and Welling, Auto-Encoding Variational Bayes, arXiv 1312.6114, equation 10 and appendix B; with a
+weighted KL part it is the beta-VAE of Higgins et al., ICLR 2017, equation 4; with a condition, Sohn et al., Learning
+Structured Output Representation using Deep Conditional Generative Models, NeurIPS 2015, equation 4.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from edgegen.core.errors import UsageError
 from edgegen.core.models import TensorSpec
 from edgegen.core.records import setting
+from edgegen.train.families import WHOLE, Batch, Draw, Objective, Output
+from edgegen.train.image_models import (
+    LARGEST_SIDE,
+    STEPS,
+    check_image_settings,
+    complete_image_settings,
+    draw_image_inputs,
+    drawing_network,
+    image_meaning,
+    image_signature,
+    one_hot,
+)
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-_STEPS = 2  # both halves change the resolution twice, by two each time
+    from edgegen.data.dataset import Form, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +38,13 @@ class VaeSettings:
     """Widths of the model. ``decoder_channels`` alone decides what is deployed: pruning gives smaller ones."""
 
     latent: int = setting(16, doc="length of the latent vector", minimum=1, maximum=1024)
-    side: int = setting(28, doc="height and width of the images in pixels, a multiple of 4", minimum=8, maximum=128)
-    image_channels: int = setting(1, doc="channels of the images", minimum=1, maximum=4)
+    side: int | None = setting(
+        None,
+        doc="height and width of the images in pixels, a multiple of 4; None: the data's",
+        minimum=8,
+        maximum=LARGEST_SIDE,
+    )
+    image_channels: int | None = setting(None, doc="channels of the images; None: the data's", minimum=1, maximum=4)
     encoder_channels: tuple[int, ...] = setting(
         (16, 32), doc="output channels of the encoder's two convolutions", minimum=1, maximum=1024
     )
@@ -38,64 +54,102 @@ class VaeSettings:
         minimum=1,
         maximum=1024,
     )
-    kl_weight: float = setting(1.0, doc="weight of the KL part of the loss", minimum=0, maximum=100)
+    kl_weight: float = setting(
+        1.0, doc="weight of the KL part of the loss: the beta of a beta-VAE", minimum=0, maximum=100
+    )
+    likelihood: Literal["bernoulli", "gaussian"] = setting(
+        "bernoulli", doc="of a pixel: gaussian suits photographs, bernoulli drawings in black and white"
+    )
+    deviation: float = setting(
+        0.1, doc="gaussian: standard deviation of a pixel around the decoder's image", minimum=0.001, maximum=1
+    )
+    conditional: bool = setting(False, doc="draws images of a class that is asked for; the data need labels")
+    classes: int | None = setting(
+        None, doc="conditional: number of classes; None: the data's", minimum=2, maximum=1000
+    )
 
     def __post_init__(self) -> None:
-        for key, length in (("encoder_channels", _STEPS), ("decoder_channels", _STEPS + 1)):
-            widths = getattr(self, key)
-            if len(widths) != length:
-                raise UsageError(
-                    f"the value of 'model.{key}' is not usable", got=list(widths), expected=f"{length} integers"
-                )
-        if self.side % 2**_STEPS:
-            raise UsageError("the value of 'model.side' is not usable", got=self.side, expected="a multiple of 4")
+        check_image_settings(self, {"encoder_channels": STEPS, "decoder_channels": STEPS + 1})
 
 
 class _Vae:
     """The Family object: see ``families.Family``."""
 
     settings: type = VaeSettings
+    output: Output = "image"
+    tokens = False
+
+    def complete(self, settings: VaeSettings, form: Form) -> VaeSettings:
+        """Side, channels and the number of classes are the data's."""
+        return cast(VaeSettings, complete_image_settings(settings, form))
 
     def build(self, settings: VaeSettings) -> nn.Module:
         """Encoder and decoder as one module with the children ``encoder`` and ``decoder``."""
         from torch import nn
 
-        return nn.ModuleDict({"encoder": _encoder(settings), "decoder": _decoder(settings)})
+        encoder = _encoder(settings)  # first: the order in which weights are drawn is part of what a seed means
+        return nn.ModuleDict({"encoder": encoder, "decoder": drawing_network(settings, settings.decoder_channels)})
 
-    def loss(self, model: nn.Module, settings: VaeSettings, images: Tensor, noise: Generator) -> dict[str, Tensor]:
+    def objectives(self, settings: VaeSettings) -> tuple[Objective, ...]:
+        """One: encoder and decoder are trained together."""
+        return WHOLE
+
+    def loss(
+        self, model: nn.Module, settings: VaeSettings, batch: Batch, noise: Generator, objective: str = "model"
+    ) -> dict[str, Tensor]:
         """The negative evidence lower bound and its two parts, in nats per image.
 
-        ``reconstruction`` is the cross-entropy of the pixels as Bernoulli means, ``kl`` the divergence of the
-        posterior from N(0, 1); ``loss`` weighs the latter by ``kl_weight``.
+        ``reconstruction`` is the negative log-likelihood of the pixels, ``kl`` the divergence of the posterior from
+        N(0, 1); ``loss`` weighs the latter by ``kl_weight``.
         """
-        import torch
-        from torch.nn import functional
+        pixels, kl = _terms(model, settings, batch, noise)
+        reconstruction, divergence = pixels.sum() / len(batch.x), kl.sum() / len(batch.x)
+        return {
+            "loss": reconstruction + settings.kl_weight * divergence,
+            "reconstruction": reconstruction,
+            "kl": divergence,
+        }
 
-        mean, log_variance = _posterior(model, images)  # (batch, latent) each
-        drawn = torch.randn(mean.shape, generator=noise)
-        sample = mean + drawn * torch.exp(0.5 * log_variance)  # (batch, latent)
-        logits = _part(model, "decoder")[:-1](sample)  # (batch, channels, side, side)
-        pixels = functional.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(images)
-        return {"loss": pixels + settings.kl_weight * kl, "reconstruction": pixels, "kl": kl}
+    def held_out(self, model: nn.Module, settings: VaeSettings, batch: Batch, noise: Generator) -> dict[str, Tensor]:
+        """Figures of every sample, (batch,) each: the evidence lower bound with one draw of the latent, and its parts.
 
-    def generator(self, model: nn.Module) -> nn.Module:
-        """The decoder: latent (batch, latent) to image (batch, image_channels, side, side), values in 0..1."""
+        ``bits_per_dimension`` is the negative bound over (pixels x channels x ln 2).
+        """
+        pixels, kl = _terms(model, settings, batch, noise)
+        reconstruction, divergence = pixels.flatten(1).sum(dim=1), kl.sum(dim=1)
+        bound = -(reconstruction + divergence)
+        return {
+            "elbo": bound,
+            "bits_per_dimension": -bound / (batch.x[0].numel() * math.log(2)),
+            "loss_nats": reconstruction + settings.kl_weight * divergence,
+            "reconstruction_nats": reconstruction,
+            "kl_nats": divergence,
+        }
+
+    def deployed(self, model: nn.Module) -> nn.Module:
+        """The decoder: see ``image_models.drawing_network``."""
         decoder: nn.Module = _part(model, "decoder")
         return decoder
 
     def signature(self, settings: VaeSettings) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """One input ``latent`` drawn from N(0, 1), one output ``image`` with values in 0..1."""
-        image = (1, settings.image_channels, settings.side, settings.side)
-        return (
-            (TensorSpec(name="latent", dtype="float32", shape=(1, settings.latent)),),
-            (TensorSpec(name="image", dtype="float32", shape=image),),
-        )
+        """See ``image_models.image_signature``."""
+        return image_signature(settings)
 
-    def reconstruct(self, model: nn.Module, images: Tensor) -> Tensor:
-        """The decoder's image of the posterior's mean."""
-        mean, _ = _posterior(model, images)
-        decoded: Tensor = _part(model, "decoder")(mean)
+    def meaning(self, settings: VaeSettings) -> Mapping[str, str]:
+        """What latent and condition are."""
+        return image_meaning(settings)
+
+    def draw(
+        self, settings: VaeSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None
+    ) -> Draw:
+        """Latents from N(0, 1), and conditions that take turns."""
+        return draw_image_inputs(settings, samples, seed)
+
+    def reconstruct(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The decoder's image of the posterior's mean; a conditional model is told the samples' labels."""
+        condition = _condition(model, batch)
+        mean, _ = _posterior(model, batch.x, condition)
+        decoded: Tensor = _part(model, "decoder")(mean, *condition)
         return decoded
 
 
@@ -106,45 +160,59 @@ def _part(model: Any, name: str) -> Any:
     return model[name]
 
 
-def _posterior(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    mean, log_variance = _part(model, "encoder")(images).chunk(2, dim=1)
+def _terms(model: nn.Module, settings: VaeSettings, batch: Batch, noise: Generator) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of every pixel (batch, channels, side, side), KL of every latent (batch, latent)."""
+    import torch
+    from torch.nn import functional
+
+    condition = _condition(model, batch)
+    mean, log_variance = _posterior(model, batch.x, condition)  # (batch, latent) each
+    drawn = torch.randn(mean.shape, generator=noise).to(mean.device)
+    sample = mean + drawn * torch.exp(0.5 * log_variance)  # (batch, latent)
+    logits = _part(model, "decoder")[:-1](sample, *condition)  # (batch, channels, side, side)
+    if settings.likelihood == "bernoulli":
+        pixels = functional.binary_cross_entropy_with_logits(logits, batch.x, reduction="none")
+    else:
+        constant = math.log(settings.deviation) + 0.5 * math.log(2 * math.pi)
+        pixels = 0.5 * ((batch.x - logits.sigmoid()) / settings.deviation).square() + constant
+    return pixels, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+def _condition(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+    """The labels (batch, classes) one-hot; nothing where the model has no condition."""
+    latent = _part(model, "encoder")[-1].out_features // 2
+    classes = _part(model, "decoder").project.in_features - latent
+    if not classes:
+        return ()
+    assert batch.y is not None
+    return (one_hot(batch.y, classes),)
+
+
+def _posterior(model: nn.Module, images: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    import torch
+
+    encoder = _part(model, "encoder")
+    features = encoder[:-1](images)  # (batch, features)
+    mean, log_variance = encoder[-1](torch.cat([features, *condition], dim=1)).chunk(2, dim=1)
     return mean, log_variance
 
 
 def _encoder(settings: VaeSettings) -> nn.Module:
-    """Image to the posterior's mean and log-variance: (batch, channels, side, side) to (batch, 2 x latent)."""
+    """Image to the posterior's mean and log-variance: (batch, channels, side, side) to (batch, 2 x latent).
+
+    The last layer takes the condition too, where there is one.
+    """
     from torch import nn
 
     first, second = settings.encoder_channels
-    small = settings.side // 2**_STEPS
+    assert settings.side is not None
+    assert settings.image_channels is not None
+    small = settings.side // 2**STEPS
     return nn.Sequential(
         nn.Conv2d(settings.image_channels, first, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Conv2d(first, second, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(second * small * small, 2 * settings.latent),
-    )
-
-
-def _decoder(settings: VaeSettings) -> nn.Module:
-    """Latent to image. The names of the layers are part of the format of ``generator.safetensors``."""
-    from torch import nn
-
-    wide, middle, narrow = settings.decoder_channels
-    small = settings.side // 2**_STEPS
-    return nn.Sequential(
-        OrderedDict(
-            project=nn.Linear(settings.latent, wide * small * small),
-            project_relu=nn.ReLU(),
-            fold=nn.Unflatten(1, (wide, small, small)),
-            conv1=nn.Conv2d(wide, middle, 3, padding=1),
-            relu1=nn.ReLU(),
-            enlarge1=nn.Upsample(scale_factor=2, mode="nearest"),
-            conv2=nn.Conv2d(middle, narrow, 3, padding=1),
-            relu2=nn.ReLU(),
-            enlarge2=nn.Upsample(scale_factor=2, mode="nearest"),
-            conv3=nn.Conv2d(narrow, settings.image_channels, 3, padding=1),
-            squash=nn.Sigmoid(),
-        )
+        nn.Linear(second * small * small + (settings.classes or 0), 2 * settings.latent),
     )

@@ -1,0 +1,122 @@
+"""Two networks against each other: a generator that draws images, and a critic that tells drawn ones from real ones.
+
+Sources: Radford et al., DCGAN, arXiv 1511.06434 (with the logistic loss of Goodfellow et al., arXiv 1406.2661,
+section 3, non-saturating); Gulrajani et al., WGAN-GP, arXiv 1704.00028, algorithm 1; for the condition Miyato and
+Koyama, cGANs with Projection Discriminator, arXiv 1802.05637, equation 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from edgegen.core.models import TensorSpec
+from edgegen.core.records import setting
+from edgegen.train.families import Batch, Draw, Objective, Output
+from edgegen.train.image_models import (
+    LARGEST_SIDE,
+    STEPS,
+    check_image_settings,
+    complete_image_settings,
+    draw_image_inputs,
+    drawing_network,
+    image_meaning,
+    image_signature,
+    one_hot,
+)
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    from edgegen.data.dataset import Form, Part
+
+_SLOPE = 0.2  # of the leaky ReLU: DCGAN, section 3
+_BETAS = {"dcgan": (0.5, 0.999), "wgan-gp": (0.0, 0.9)}  # Adam's: DCGAN, section 4; WGAN-GP, algorithm 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GanSettings:
+    """Widths of the networks and how they are set against each other. ``generator_channels`` decides what is deployed."""
+
+    latent: int = setting(32, doc="length of the latent vector", minimum=1, maximum=1024)
+    side: int | None = setting(
+        None,
+        doc="height and width of the images in pixels, a multiple of 4; None: the data's",
+        minimum=8,
+        maximum=LARGEST_SIDE,
+    )
+    image_channels: int | None = setting(None, doc="channels of the images; None: the data's", minimum=1, maximum=4)
+    generator_channels: tuple[int, ...] = setting(
+        (64, 32, 16),
+        doc="channels after the generator's linear layer, its first and its second convolution",
+        minimum=1,
+        maximum=1024,
+    )
+    critic_channels: tuple[int, ...] = setting(
+        (32, 64), doc="output channels of the critic's two convolutions", minimum=1, maximum=1024
+    )
+    loss: Literal["dcgan", "wgan-gp"] = setting("wgan-gp", doc="what the two networks fight about")
+    critic_steps: int = setting(5, doc="steps of the critic to one of the generator", minimum=1, maximum=100)
+    gradient_penalty: float = setting(
+        10.0, doc="wgan-gp: weight of the penalty on the critic's slope", minimum=0, maximum=1000
+    )
+    conditional: bool = setting(False, doc="draws images of a class that is asked for; the data need labels")
+    classes: int | None = setting(None, doc="conditional: number of classes; None: the data's", minimum=2, maximum=1000)
+
+    def __post_init__(self) -> None:
+        check_image_settings(self, {"generator_channels": STEPS + 1, "critic_channels": STEPS})
+
+
+class _Gan:
+    """The Family object: see ``families.Family``."""
+
+    settings: type = GanSettings
+    output: Output = "image"
+    tokens = False
+
+    def complete(self, settings: GanSettings, form: Form) -> GanSettings:
+        """Side, channels and the number of classes are the data's."""
+        return cast(GanSettings, complete_image_settings(settings, form))
+
+    def build(self, settings: GanSettings) -> nn.Module:
+        """Generator and critic as one module with the children ``generator`` and ``critic``."""
+        from torch import nn
+
+        generator = drawing_network(settings, settings.generator_channels)
+        return nn.ModuleDict({"generator": generator, "critic": _critic(settings)})
+
+    def objectives(self, settings: GanSettings) -> tuple[Objective, ...]:
+        """The critic's at every batch, the generator's at every ``critic_steps``-th."""
+        betas = _BETAS[settings.loss]
+        return (
+            Objective(name="critic", child="critic", betas=betas),
+            Objective(name="generator", child="generator", every=settings.critic_steps, betas=betas),
+        )
+
+    def loss(
+        self, model: nn.Module, settings: GanSettings, batch: Batch, noise: Generator, objective: str = "critic"
+    ) -> dict[str, Tensor]:
+        """What the named network minimizes; ``gap`` is how much higher the critic scores real images than drawn ones.
+
+        dcgan: cross-entropy of real and drawn, nats. wgan-gp: the negative gap, and ``penalty``, the mean squared
+        distance from 1 of the critic's slope between real and drawn images.
+        """
+        import torch
+        from torch.nn import functional
+
+        condition = _condition(settings, batch)
+        if objective == "generator":
+            drawn = _drawn(model, settings, batch, noise, condition)
+            score = _score(_Fixed(_part(model, "critic")), drawn, condition)
+            return {"loss": functional.softplus(-score).mean() if settings.loss == "dcgan" else -score.mean()}
+        with torch.no_grad():
+            drawn = _drawn(model, settings, batch, noise, condition)
+        critic = _part(model, "critic")
+        both = torch.cat([batch.x, drawn])
+        real, false = _score(critic, both, tuple(torch.cat([rows, rows]) for rows in condition)).chunk(2)
+        gap = real.mean() - false.mean()
+        if settings.loss == "dcgan":
+            return {"loss": functional.softplus(-real).mean() + functional.softplus(false).mean(), "gap": gap}
+        penalty = _slope_penalty(critic, batch.x, drawn, condition, noise)
+        return {"loss": settings.gradient_penalty * penalty - gap, "gap": gap, "penalty": penalty}
