@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from example_build import PROFILE, budgets, candidate, document, images
+from example_build import PROFILE, budgets, candidate, document, images, training
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_result_document import BUNDLE, DOCUMENTS, failing
@@ -138,23 +138,39 @@ def test_operators_are_the_candidates_own_where_it_has_them_and_missing_where_no
     assert "No candidate was counted by operator" in plain(render_report(document(choice=none)))
 
 
-def test_training_figures_stand_beside_real_data_and_both_kinds_of_seeds():
+def test_training_figures_stand_beside_real_data_both_kinds_of_seeds_and_a_simple_model():
     text = plain(render_report(document()))
-    assert "FID-like Fréchet distance to held-out data on the project's own features" in text
+    assert "FID-like what fid says; lower is better" in text
     assert "4.71 0.854 0.99 1.9 " in text
     for name in ("ELBO", "reconstruction", "KL", "PSNR", "SSIM", "MSE", "KID", "density", "coverage"):
         assert name in text
     assert "20.7 dB" in text
+    assert "20.5 to 20.9" in text
+    assert "Simple model: PCA, 16 components, 12.2 KiB." in text
+    assert "18.9 dB" in text
 
 
-@pytest.mark.parametrize("missing", ["noise_floor", "seed_floor", "real", "samples"])
-def test_training_figures_are_shown_where_a_part_is_missing(missing):
-    training = document()["training"]
-    without = {key: value for key, value in training.items() if key != missing}
-    text = plain(render_report(document(training=without)))
-    assert "27.18" in text or "4.71" in text
-    assert ("No second model was trained" in text) is (missing == "seed_floor")
-    assert plain(render_report(document(training={**training, missing: None}))) == text
+@pytest.mark.parametrize("missing", ["real", "draws", "seeds", "baseline"])
+def test_training_columns_are_left_out_where_nothing_is_known(missing):
+    figures = [{**item, missing: None} for item in training()["figures"]]
+    text = plain(render_report(document(training=training(figures=figures))))
+    title = {"real": "real data", "draws": "between draws", "seeds": "between trainings", "baseline": "simple model"}
+    assert title[missing] not in text
+    assert "4.71" in text
+    assert ("No second model was trained" in text) is (missing == "seeds")
+
+
+def test_a_confusion_matrix_and_notes_are_shown():
+    confusion = {"classes": ["walk", "run"], "counts": [[40, 2], [5, 53]]}
+    page = render_report(document(training=training(confusion=confusion, notes=["one take a word"])))
+    assert "walk 40 2" in plain(page)
+    assert "one take a word" in plain(page)
+    assert "--share: 0.914" in page
+
+
+def test_curves_are_drawn_where_there_is_more_than_one_epoch():
+    assert "loss over 3 epochs" in render_report(document())
+    assert "over 1 epochs" not in render_report(document(training=training(history=[{"loss": 1.0}])))
 
 
 def test_the_worst_of_yes_and_no_is_not_shown():

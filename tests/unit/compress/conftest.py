@@ -15,20 +15,20 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a generator in the torch form; its channels differ in importance."""
     import torch
 
-    from edgegen.train.deployed import save_generator
+    from edgegen.train.deployed import save_deployed
     from edgegen.train.vae import VAE, VaeSettings
 
-    settings = VaeSettings(latent=8, side=16, decoder_channels=(32, 16, 8))
+    settings = VaeSettings(latent=8, side=16, image_channels=1, decoder_channels=(32, 16, 8))
     folder = tmp_path_factory.mktemp("generator")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        module = VAE.generator(VAE.build(settings))
+        module = VAE.deployed(VAE.build(settings))
         with torch.no_grad():
             for layer in module:
                 if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
                     layer.weight.mul_(2.0)
             module.conv1.weight[::4].mul_(0.1)
-    save_generator(module, "vae", settings, folder)
+    save_deployed(module, "vae", settings, folder)
     return folder
 
 

@@ -53,7 +53,7 @@ def test_another_process_gives_the_same_weights(generator: Path, context: StepCo
     apply_step(find_step("distilled", "torch"), generator, here, QUICK["distilled"], context)
     environment = {**os.environ, "PYTHONHASHSEED": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", SCRIPT, str(generator), str(there)], env=environment, check=True)
-    for name in ("generator.json", "generator.safetensors"):
+    for name in ("deployed.json", "deployed.safetensors"):
         assert sha256_file(here / name) == sha256_file(there / name)
 
 
@@ -80,7 +80,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
         )
     assert len(list(kept.iterdir())) == 1
     apply_step(step, generator, resumed, QUICK["distilled"], replace(context, checkpoints=kept))
-    assert sha256_file(whole / "generator.safetensors") == sha256_file(resumed / "generator.safetensors")
+    assert sha256_file(whole / "deployed.safetensors") == sha256_file(resumed / "deployed.safetensors")
     assert not list(kept.iterdir())
 
 
@@ -104,7 +104,7 @@ def test_a_broken_checkpoint_is_not_taken_up(
     next(kept.glob("*.pt")).write_bytes(b"half a file")
     apply_step(step, generator, first, settings, replace(context, checkpoints=kept))
     apply_step(step, generator, second, settings, context)
-    assert sha256_file(first / "generator.safetensors") == sha256_file(second / "generator.safetensors")
+    assert sha256_file(first / "deployed.safetensors") == sha256_file(second / "deployed.safetensors")
 
 
 def test_a_ratio_that_removes_nothing_is_found_out(generator: Path, context: StepContext, tmp_path: Path) -> None:

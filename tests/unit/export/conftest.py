@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SMALL = {"latent": 8, "side": 16, "decoder_channels": (16, 8, 8)}
+SMALL = {"latent": 8, "side": 16, "image_channels": 1, "decoder_channels": (16, 8, 8)}
 
 
 @pytest.fixture(scope="session")
@@ -14,15 +14,15 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a generator in the torch form."""
     import torch
 
-    from edgegen.train.deployed import save_generator
+    from edgegen.train.deployed import save_deployed
     from edgegen.train.vae import VAE, VaeSettings
 
     settings = VaeSettings(**SMALL)
     folder = tmp_path_factory.mktemp("generator")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        module = VAE.generator(VAE.build(settings))
-    save_generator(module, "vae", settings, folder)
+        module = VAE.deployed(VAE.build(settings))
+    save_deployed(module, "vae", settings, folder)
     return folder
 
 

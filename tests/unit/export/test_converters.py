@@ -34,9 +34,9 @@ convert(Path(sys.argv[1]), Path(sys.argv[2]), form="torch", to=sys.argv[3])
 def from_torch(generator: Path, latents: dict[str, np.ndarray]) -> np.ndarray:
     import torch
 
-    from edgegen.train.deployed import load_generator
+    from edgegen.train.deployed import load_deployed
 
-    module, _, _ = load_generator(generator)
+    module, _, _ = load_deployed(generator)
     with torch.no_grad():
         return module(torch.from_numpy(latents["latent"])).numpy()
 

@@ -21,8 +21,11 @@ from edgegen.artifacts.layout import (
     GOLDEN_RECORD,
     MANIFEST,
     PREPROCESSING,
+    PROVENANCE,
     SBOM,
     SCHEMA_VERSION,
+    TRAINING_TYPE,
+    TRAINING_TYPES,
     VERDICTS,
     BundleManifest,
     FileEntry,
@@ -131,6 +134,17 @@ class BundleWriter:
         layers = {name: (self._store.add_bytes(data), EVIDENCE_TYPES[name]) for name, data in documents.items()}
         descriptor = self._store.add_manifest(artifact_type=EVIDENCE_TYPE, layers=layers, subject=subject)
         self._store.tag(descriptor, f"{version}-evidence")
+
+    def add_training(self, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> None:
+        """Adds the whole float model (``model.json``, ``model.safetensors``) and how its data came about."""
+        if self._core is None:
+            raise RuntimeError("the training has a core as its subject: add the core first")
+        subject, version = self._core
+        blobs = {name: self._store.add_file(files[name]) for name in TRAINING_TYPES if name in files}
+        blobs[PROVENANCE] = self._store.add_bytes(canonical_json(dict(provenance)))
+        layers = {name: (blob, TRAINING_TYPES[name]) for name, blob in blobs.items()}
+        descriptor = self._store.add_manifest(artifact_type=TRAINING_TYPE, layers=layers, subject=subject)
+        self._store.tag(descriptor, f"{version}-training")
 
     def close(self) -> None:
         """Removes what a store needs while it is written, and makes everything readable."""

@@ -16,8 +16,10 @@ from edgegen.artifacts.layout import (
     GOLDEN_RECORD,
     MANIFEST,
     PREPROCESSING,
+    PROVENANCE,
     SBOM,
     SCHEMA_VERSION,
+    TRAINING_TYPES,
     VERDICTS,
     BundleManifest,
     core_media_type,
@@ -68,6 +70,18 @@ def check_evidence(layers: Mapping[str, Layer], core_digest: str) -> None:
     named = chosen.get("bundle_digest") if isinstance(chosen, dict) else None
     if named != core_digest:
         raise IntegrityError("the result is about another bundle", where="result.json", got=named, expected=core_digest)
+
+
+def check_training(layers: Mapping[str, Layer]) -> None:
+    """Refuses a training that is not of its files. Whether the weights are weights is for whoever reads them."""
+    found = {name: layer.media_type for name, layer in layers.items()}
+    if found != TRAINING_TYPES:
+        raise IntegrityError(
+            "the training does not consist of its files",
+            got=", ".join(sorted(found)),
+            expected=", ".join(TRAINING_TYPES),
+        )
+    _check_version(_document(layers, PROVENANCE), PROVENANCE)
 
 
 def check_files_beside(bundle_dir: Path, layers: Mapping[str, Layer]) -> bool:

@@ -1,8 +1,9 @@
 """What a bundle consists of: the names of its files, their media types, and the manifest that names them.
 
-A bundle is an OCI image layout of two artifacts. The **core** is reproducible: model, contract, golden vectors, bill of
-materials and the verdicts that hold no clock. The **evidence** depends on the moment (result, report) and has the core
-as its ``subject``, so it can be made again without changing what was signed.
+A bundle is an OCI image layout of up to three artifacts. The **core** is reproducible: model, contract, golden vectors,
+bill of materials and the verdicts that hold no clock. The **evidence** depends on the moment (result, report) and has
+the core as its ``subject``, so it can be made again without changing what was signed. The **training** has it as its
+subject too: the float model to fine-tune from, and how its data came about.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from edgegen.core.records import setting
 
 BUNDLE_TYPE = "application/vnd.edgegen.bundle.v1+json"
 EVIDENCE_TYPE = "application/vnd.edgegen.evidence.v1+json"
+TRAINING_TYPE = "application/vnd.edgegen.training.v1+json"
 SCHEMA_VERSION = 1
 
 MANIFEST = "manifest.json"
@@ -24,6 +26,7 @@ GOLDEN_RECORD = "golden.json"
 PREPROCESSING = "preprocessing.json"
 SBOM = "sbom.cdx.json"
 VERDICTS = "verdicts.json"
+PROVENANCE = "provenance.json"
 
 BUNDLE_DIR = "bundle"
 FILES_DIR = "files"
@@ -48,6 +51,13 @@ EVIDENCE_TYPES = {
     "junit.xml": "application/xml",
 }
 """File of the evidence -> media type; ``result.json`` is required."""
+
+TRAINING_TYPES = {
+    "model.json": "application/vnd.edgegen.model.v1+json",
+    "model.safetensors": "application/vnd.safetensors",
+    PROVENANCE: "application/vnd.edgegen.provenance.v1+json",
+}
+"""File of the training -> media type; every one is required."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

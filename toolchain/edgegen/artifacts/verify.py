@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgegen.artifacts.contents import check_core, check_evidence, check_files_beside
-from edgegen.artifacts.layout import BUNDLE_TYPE, EVIDENCE_TYPE, BundleManifest
+from edgegen.artifacts.contents import check_core, check_evidence, check_files_beside, check_training
+from edgegen.artifacts.layout import BUNDLE_TYPE, EVIDENCE_TYPE, TRAINING_TYPE, BundleManifest
 from edgegen.artifacts.sealed import Layer, SealedLayout
 from edgegen.core.errors import IntegrityError, UsageError
 from edgegen.core.store import MANIFEST_TYPE, REF_NAME
 
-_KNOWN = {BUNDLE_TYPE: "the core", EVIDENCE_TYPE: "the evidence"}
+_KNOWN = {BUNDLE_TYPE: "the core", EVIDENCE_TYPE: "the evidence", TRAINING_TYPE: "the training"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +57,41 @@ def verify(bundle_dir: Path) -> Verified:
     if EVIDENCE_TYPE in descriptors:
         evidence = layout.artifact(descriptors[EVIDENCE_TYPE])
         _check_tag(descriptors[EVIDENCE_TYPE], f"{manifest.version}-evidence")
-        _check_subject(evidence.manifest, descriptors[BUNDLE_TYPE])
+        _check_subject(evidence.manifest, descriptors[BUNDLE_TYPE], "the evidence")
         check_evidence(evidence.layers, digest)
         checked.append(f"evidence {descriptors[EVIDENCE_TYPE]['digest']}, about this core")
         checked += [_clause(name, layer) for name, layer in sorted(evidence.layers.items())]
+    if TRAINING_TYPE in descriptors:
+        training = layout.artifact(descriptors[TRAINING_TYPE])
+        _check_tag(descriptors[TRAINING_TYPE], f"{manifest.version}-training")
+        _check_subject(training.manifest, descriptors[BUNDLE_TYPE], "the training")
+        check_training(training.layers)
+        checked.append(f"training {descriptors[TRAINING_TYPE]['digest']}, of this core")
+        checked += [_clause(name, layer) for name, layer in sorted(training.layers.items())]
     layout.check_nothing_else()
     checked.append("no file that nothing names")
     if check_files_beside(bundle_dir, core.layers):
         checked.append("files/ beside it: equal byte for byte")
     return Verified(digest=digest, manifest=manifest, signature="none", checked=tuple(checked))
+
+
+def training_files(bundle_dir: Path) -> Mapping[str, Path]:
+    """The files of a bundle's training by name, after the whole bundle was checked.
+
+    Raises:
+        UsageError: there is no bundle, or it holds no training.
+        IntegrityError: the first thing that does not hold.
+    """
+    verify(bundle_dir)
+    layout = SealedLayout(bundle_dir)
+    descriptors = _by_type(layout.index())
+    if TRAINING_TYPE not in descriptors:
+        raise UsageError(
+            "the bundle holds no trained float model",
+            where=str(bundle_dir),
+            next_step="build it again with [export] training = true",
+        )
+    return {name: layer.path for name, layer in layout.artifact(descriptors[TRAINING_TYPE]).layers.items()}
 
 
 def _clause(name: str, layer: Layer) -> str:
@@ -98,12 +124,12 @@ def _check_tag(descriptor: Mapping[str, Any], expected: str) -> None:
         raise IntegrityError("a tag is not the version's", where="index.json", got=tag, expected=expected)
 
 
-def _check_subject(manifest: Mapping[str, Any], core: Mapping[str, Any]) -> None:
+def _check_subject(manifest: Mapping[str, Any], core: Mapping[str, Any], what: str) -> None:
     expected = {key: core[key] for key in ("mediaType", "digest", "size")}
     if manifest.get("subject") != expected:
         raise IntegrityError(
-            "the evidence is about another core",
-            where="subject of the evidence",
+            f"{what} is about another core",
+            where=f"subject of {what}",
             got=manifest.get("subject"),
             expected=expected["digest"],
         )

@@ -57,6 +57,12 @@ def side_by_side(reference: Array, candidate: Array) -> SideBySide | None:
     )
 
 
+def mosaic_uri(samples: Array, *, columns: int) -> str | None:
+    """Samples (samples, channels, height, width) in 0..1 side by side, as a data URI; None if they are not images."""
+    images = _as_images(np.asarray(samples))
+    return None if images is None else _mosaic(images, columns)
+
+
 def png_uri(pixels: Array) -> str:
     """A data URI of uint8 pixels (height, width) grey or (height, width, 3) RGB."""
     height, width = pixels.shape[:2]
@@ -103,10 +109,10 @@ def _signed(difference: Array) -> Array:
     return np.asarray(np.clip(np.concatenate([red, green, blue], axis=1), 0.0, 1.0))
 
 
-def _mosaic(images: Array, gap: int = 1) -> str:
-    """Images (samples, channels, height, width) in rows of four, a line of mid-grey between them."""
+def _mosaic(images: Array, most_columns: int = _COLUMNS, gap: int = 1) -> str:
+    """Images (samples, channels, height, width) in rows, a line of mid-grey between them."""
     samples, channels, height, width = images.shape
-    columns = min(_COLUMNS, samples)
+    columns = min(most_columns, samples)
     rows = -(-samples // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 0.35)
     for index, image in enumerate(images):

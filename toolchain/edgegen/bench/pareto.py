@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegen.bench.view import Document, Row, numbered
+from edgegen.bench.wording import named
+from edgegen.metrics.table import METRICS
 
 
 def pareto_points(document: Document) -> Row | None:
@@ -45,20 +47,30 @@ def pareto_points(document: Document) -> Row | None:
                     "quality": label,
                     "cost_limit": _limit(document, cost_budget, "max"),
                     "quality_limit": _limit(document, budget, "min"),
-                    "capped": key.startswith("psnr_db"),
+                    "capped": key.startswith(("psnr_db", "sqnr_db")),
                 },
             }
     return None
 
 
 def _quality_axis(document: Document) -> tuple[str, str, str]:
-    """Metric, label and budget of the vertical axis: PSNR as its budget takes it, else agreement of the first class."""
+    """Metric, label and budget of the vertical axis.
+
+    PSNR as its budget takes it; else what is known to be true; else SQNR; else agreement of the first class.
+    """
     keys = {key for item in document["candidates"] for part in (item["quality"] or {}).values() for key in part}
     if "psnr_db_mean" in keys:
         budgeted = [item["metric"] for item in document["verdicts"] if item["budget"] == "psnr_db"]
         key = budgeted[0] if budgeted and budgeted[0] in keys else "psnr_db_mean"
         worst = "worst 5 % of samples" if key.endswith("worst5") else "mean"
         return key, f"PSNR against float in dB ({worst})", "psnr_db"
+    known = next((key for item in document["candidates"] for key in (item["quality"] or {}).get("known", {})), None)
+    if known is not None:
+        name = known.removesuffix("_mean")
+        lower = ", lower is better" if METRICS[name].better == "lower" else ""
+        return known, f"{named(name)} on held-out samples{lower}", name
+    if "sqnr_db_mean" in keys:
+        return "sqnr_db_mean", "SQNR against float in dB (mean)", "sqnr_db"
     key = "top1_agreement_ratio_mean" if "top1_agreement_ratio_mean" in keys else "top1_agreement_ratio"
     return key, "agreement with float (ratio)", "top1_agreement_ratio"
 
@@ -78,7 +90,7 @@ def _size_bytes(item: Mapping[str, Any]) -> float | None:
 
 def _any_part(item: Mapping[str, Any], key: str) -> float | None:
     quality = item["quality"] or {}
-    return next((quality[part][key] for part in ("paired", "task") if key in quality.get(part, {})), None)
+    return next((quality[part][key] for part in ("paired", "task", "known") if key in quality.get(part, {})), None)
 
 
 def _limit(document: Document, budget: str, direction: str) -> float | None:

@@ -5,25 +5,18 @@ Importing this module imports matplotlib; the report does so when it is rendered
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
+from edgegen.bench.drawing import BAD, CARD, GOOD, INK, LINE, MUTED, PLAIN, drawing, inline_svg
 from edgegen.bench.labels import Box, leader, place_labels
 
-# Stand-ins that are replaced by the page's CSS variables in the finished SVG.
-_INK, _MUTED, _LINE, _GOOD, _BAD, _PLAIN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-_CARD = "#070707"
-_VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _GOOD: "good", _BAD: "bad", _PLAIN: "plain", _CARD: "card"}
 _CAP_DB = 70.0  # above it nobody sees a difference; identical outputs have 150
 _SMALLEST, _LARGEST = 24.0, 520.0  # marker areas in points squared
 
@@ -53,22 +46,7 @@ class Axes:
 
 def pareto_svg(points: Sequence[Point], axes: Axes, *, wide: bool) -> str:
     """Quality over cost, area = file size. The narrow form has numbers for labels, the wide one names too."""
-    settings: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": f"edgegen-{'wide' if wide else 'narrow'}",
-        "font.family": "sans-serif",
-        "font.size": 9.5 if wide else 10.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": _LINE,
-        "axes.labelcolor": _MUTED,
-        "text.color": _INK,
-        "xtick.color": _MUTED,
-        "ytick.color": _MUTED,
-        "xtick.major.size": 0,
-        "ytick.major.size": 0,
-    }
-    with mpl.rc_context(settings):
+    with drawing("wide" if wide else "narrow", 9.5 if wide else 10.5):
         figure = Figure(figsize=(9.2, 4.9) if wide else (3.7, 3.9), layout="constrained")
         renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
         plot = figure.add_subplot()
@@ -78,9 +56,7 @@ def pareto_svg(points: Sequence[Point], axes: Axes, *, wide: bool) -> str:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # labels are placed in fixed coordinates
         _label(plot, renderer, points, axes, wide=wide)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(buffer.getvalue().decode("utf-8"), _described(points, axes))
+        return inline_svg(figure, _described(points, axes))
 
 
 def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
@@ -102,7 +78,7 @@ def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
                 lambda value, _: f"≥{value:g}" if value == _CAP_DB else f"{value:g}" if value < _CAP_DB else ""
             )
         )
-    plot.grid(color=_LINE, linewidth=0.6, alpha=0.55)
+    plot.grid(color=LINE, linewidth=0.6, alpha=0.55)
     plot.set_axisbelow(True)
     plot.set_xlabel(axes.cost)
     plot.set_ylabel(axes.quality)
@@ -114,19 +90,19 @@ def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
         chosen = point.kind == "chosen"
         # The smaller a circle, the nearer to the reader: a big file must not hide a small one.
         above = 3 + 1 - point.size_bytes / largest
-        colour = {"chosen": _GOOD, "eligible": _PLAIN, "rejected": _BAD}[point.kind]
+        colour = {"chosen": GOOD, "eligible": PLAIN, "rejected": BAD}[point.kind]
         plot.scatter(
             [point.cost],
             [height],
             s=area,
             marker="o",
             facecolor="none" if point.kind == "rejected" else colour,
-            edgecolor=colour if point.kind == "rejected" else _CARD,
+            edgecolor=colour if point.kind == "rejected" else CARD,
             linewidth=1.4 if point.kind == "rejected" else 0.8,
             zorder=above,
         )
         if chosen:
-            plot.scatter([point.cost], [height], s=(area**0.5 + 9) ** 2, facecolor="none", edgecolor=_GOOD, zorder=2.9)
+            plot.scatter([point.cost], [height], s=(area**0.5 + 9) ** 2, facecolor="none", edgecolor=GOOD, zorder=2.9)
 
 
 def _draw_limits(plot: Any, axes: Axes) -> None:
@@ -136,11 +112,11 @@ def _draw_limits(plot: Any, axes: Axes) -> None:
     floor = bottom if axes.quality_limit is None else axes.quality_limit
     if axes.cost_limit is None and axes.quality_limit is None:
         return
-    plot.fill_between([left, wall], [floor, floor], [top, top], color=_GOOD, alpha=0.09, linewidth=0, zorder=0)
+    plot.fill_between([left, wall], [floor, floor], [top, top], color=GOOD, alpha=0.09, linewidth=0, zorder=0)
     if axes.cost_limit is not None:
-        plot.plot([wall, wall], [bottom, top], color=_GOOD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+        plot.plot([wall, wall], [bottom, top], color=GOOD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
     if axes.quality_limit is not None:
-        plot.plot([left, right], [floor, floor], color=_GOOD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+        plot.plot([left, right], [floor, floor], color=GOOD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
 
 
 def _draw_front(plot: Any, points: Sequence[Point], axes: Axes) -> None:
@@ -151,7 +127,7 @@ def _draw_front(plot: Any, points: Sequence[Point], axes: Axes) -> None:
             front.append(point)
     if len(front) > 1:
         heights = [_shown(point, axes) for point in front]
-        plot.step([point.cost for point in front], heights, where="post", color=_MUTED, linewidth=1.0, alpha=0.6)
+        plot.step([point.cost for point in front], heights, where="post", color=MUTED, linewidth=1.0, alpha=0.6)
 
 
 def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wide: bool) -> None:
@@ -179,9 +155,9 @@ def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wid
         if place.far:
             inverse = plot.transData.inverted()
             (x0, y0), (x1, y1) = inverse.transform(leader(anchor, place))
-            plot.plot([x0, x1], [y0, y1], color=_MUTED, linewidth=0.6, alpha=0.7, zorder=2)
+            plot.plot([x0, x1], [y0, y1], color=MUTED, linewidth=0.6, alpha=0.7, zorder=2)
         x, y = plot.transData.inverted().transform(middle)
-        colour = {"chosen": _GOOD, "eligible": _INK, "rejected": _MUTED}[point.kind]
+        colour = {"chosen": GOOD, "eligible": INK, "rejected": MUTED}[point.kind]
         weight = "bold" if point.kind == "chosen" else "normal"
         plot.text(x, y, text, ha="center", va="center", color=colour, weight=weight, zorder=6)
 
@@ -215,15 +191,3 @@ def _shown(point: Point, axes: Axes) -> float:
 
 def _described(points: Sequence[Point], axes: Axes) -> str:
     return f"{axes.quality} over {axes.cost} of {len(points)} candidates; the table below holds the same figures"
-
-
-def _inline(svg: str, description: str) -> str:
-    """The SVG element alone, sized by the page, coloured by its variables."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 role="img" aria-label="{html.escape(description)}"', svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    return svg.strip()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError
 from edgegen.core.ports import Tensors
-from edgegen.metrics.table import METRICS, measure_paired, measure_task
+from edgegen.metrics.table import METRICS, measure_known, measure_paired, measure_task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +24,11 @@ Figures = dict[str, float]
 _DIGITS = 6  # significant; float sums differ in the last bits between machines that are otherwise alike
 
 
-def paired_quality(reference: Tensors, candidate: Tensors) -> Figures:
+def paired_quality(reference: Tensors, candidate: Tensors, output: str = "image") -> Figures:
     """Every paired metric of the outputs; of several outputs, the worst figure counts.
+
+    Args:
+        output: what the first output is (``image``: values in 0..1, which figures in dB of a peak presume).
 
     Raises:
         BuildError: an output is missing, has another shape, or is not finite.
@@ -33,7 +36,7 @@ def paired_quality(reference: Tensors, candidate: Tensors) -> Figures:
     figures: Figures = {}
     for name, expected in reference.items():
         produced = _checked(candidate, name, expected)
-        for metric, statistics in measure_paired(expected, produced).items():
+        for metric, statistics in measure_paired(expected, produced, bounded=output == "image").items():
             for statistic, value in statistics.items():
                 _keep_worse(figures, metric, statistic, value)
     return figures
@@ -50,17 +53,31 @@ def task_quality(reference: Tensors, candidate: Tensors, logits: Callable[[Array
     return figures
 
 
-def cross_isa_quality(host: Tensors, target: Tensors) -> Figures:
+def known_quality(output: str, candidate: Tensors, inputs: Tensors, targets: Array) -> Figures:
+    """Every metric of a candidate's first output against what is true of its inputs.
+
+    Args:
+        output: ``logits``, ``values`` or ``reconstruction`` (of the first input).
+        targets: labels, numbers, or 1 for an anomaly, a row a sample.
+    """
+    produced = next(iter(candidate.values()))
+    first_input = next(iter(inputs.values()))
+    return {
+        f"{metric}_{statistic}": _rounded(value)
+        for metric, statistics in measure_known(output, produced, first_input, targets).items()
+        for statistic, value in statistics.items()
+    }
+
+
+def cross_isa_quality(host: Tensors, target: Tensors, output: str = "image") -> Figures:
     """How far the target's kernels are from this host's, for the same file and inputs."""
-    figures = paired_quality(host, target)
     import numpy as np
 
+    figures = paired_quality(host, target, output)
+
     widest = max(float(np.max(np.abs(host[name].astype(np.float64) - target[name]))) for name in host)
-    return {
-        "max_abs_difference": _rounded(widest),
-        "psnr_db_mean": figures["psnr_db_mean"],
-        "psnr_db_worst5": figures["psnr_db_worst5"],
-    }
+    kept = {name: value for name, value in figures.items() if name.startswith(("psnr_db", "sqnr_db"))}
+    return {"max_abs_difference": _rounded(widest), **kept}
 
 
 def _checked(candidate: Tensors, name: str, expected: Array) -> Array:

@@ -21,7 +21,7 @@ from edgegen.bench.view import (
     training_rows,
     verdict_rows,
 )
-from edgegen.bench.wording import headline, size
+from edgegen.bench.wording import closeness_name, headline, known_name, size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,6 +76,9 @@ def render_report(
         memory=memory_rows(document),
         quality=quality_rows(document),
         training=training_rows(document),
+        curves=_curves(document),
+        known=known_name(document["candidates"]),
+        closeness=closeness_name(document["candidates"]),
         changes=change_rows(document),
         provenance=provenance_rows(document),
     )
@@ -109,6 +112,17 @@ def _images(samples: Mapping[str, Any] | None) -> Any:
     from edgegen.bench.images import side_by_side
 
     return side_by_side(samples["float"], samples["chosen"])
+
+
+def _curves(document: Mapping[str, Any]) -> Markup | None:
+    history = (document.get("training") or {}).get("history") or []
+    if len(history) < 2:
+        return None
+    import markupsafe
+
+    from edgegen.bench.curves import curves_svg
+
+    return markupsafe.Markup(curves_svg(history))
 
 
 def _plot(document: Mapping[str, Any]) -> dict[str, Any] | None:

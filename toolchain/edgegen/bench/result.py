@@ -47,8 +47,8 @@ def result_document(
         choice: None where the build ended before candidates could be judged.
         bundle: what was written of the chosen candidate; None where nothing was.
         samples: how many inputs the quality figures rest on.
-        training: evaluation of the trained model: ``{"values", "noise_floor", "seed_floor", "real": figures by metric,
-            "samples": n}``.
+        training: evaluation of the trained model as ``train.figures.Evaluation`` writes it, with ``history`` (loss
+            parts of every epoch) and ``data`` (name, parts, origin and licence of the set).
         not_measured: sentences beside those that follow from the figures themselves.
         error: what ended the build, if something did.
     """

@@ -15,12 +15,15 @@ from typing import Any
 
 from edgegen.bench.choose import PARENT
 from edgegen.bench.wording import (
+    closeness,
+    closeness_name,
     figure,
     finding,
     headline,
     judged_limit,
     judged_value,
-    psnr,
+    known_name,
+    known_value,
     shown_candidate,
     size,
     subject_of,
@@ -109,9 +112,11 @@ def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     if one["counted"] and other["counted"]:
         counts = one["counted"]["instructions"], other["counted"]["instructions"]
         parts.append(f"{_change(*counts, 'fewer', 'more')} instructions")
-    if psnr(one, "mean"):
-        worst = f" (worst 5 %: {psnr(one, 'worst5')})" if psnr(one, "worst5") else ""
-        parts.append(f"PSNR against float {psnr(one, 'mean')}{worst}")
+    if closeness(one, "mean"):
+        worst = f" (worst 5 %: {closeness(one, 'worst5')})" if closeness(one, "worst5") else ""
+        parts.append(f"{closeness_name([one])} against float {closeness(one, 'mean')}{worst}")
+    if known_value(one):
+        parts.append(f"{known_name([one])} {known_value(one)} (was {known_value(other)})")
     return ", ".join(parts)
 
 
@@ -146,11 +151,12 @@ def _verdict_table(document: Document) -> list[str]:
 def _candidate_table(document: Document) -> list[str]:
     if not document["candidates"]:
         return []
+    name, known = closeness_name(document["candidates"]), known_name(document["candidates"])
     lines = [
         "### Candidates",
         "",
-        "| candidate | size | instructions | PSNR worst 5 % | status |",
-        "|---|---:|---:|---:|---|",
+        f"| candidate | size | instructions | {name} worst 5 % |{f' {known} |' if known else ''} status |",
+        f"|---|---:|---:|---:|{'---:|' if known else ''}---|",
     ]
     for item in document["candidates"]:
         counted = item["counted"]
@@ -159,7 +165,8 @@ def _candidate_table(document: Document) -> list[str]:
             item["name"],
             size(item["size_bytes"]),
             figure(counted["instructions"]) if counted else "not counted",
-            psnr(item, "worst5") or "unknown",
+            closeness(item, "worst5") or "unknown",
+            *([known_value(item) or "unknown"] if known else []),
             item["status"] + (f": {why}" if why else ""),
         ]
         lines.append(_row(cells))

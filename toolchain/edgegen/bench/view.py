@@ -11,17 +11,17 @@ from edgegen.bench.summary import verdicts_of
 from edgegen.bench.wording import (
     CLASSES,
     QUALITY_PARTS,
-    UNPAIRED,
     apart,
     band,
     budget_name,
+    closeness,
     figure,
     grouped,
     judged_limit,
     judged_value,
+    known_value,
     meaning,
     named,
-    psnr,
     shown_candidate,
     size,
     unit_of,
@@ -82,8 +82,9 @@ def candidate_rows(document: Document) -> list[Row]:
             "instructions": figure(item["counted"]["instructions"]) if item["counted"] else "",
             "predicted": _predicted(item["predicted"]),
             "measured": f"{figure(item['measured']['p50_ms'])} ms" if item["measured"] else "",
-            "psnr": psnr(item, "mean"),
-            "psnr_worst": psnr(item, "worst5"),
+            "closeness": closeness(item, "mean"),
+            "closeness_worst": closeness(item, "worst5"),
+            "known": known_value(item),
             "peak_ram": size(item["peak_ram_bytes"]) if item["peak_ram_bytes"] is not None else "",
         }
         for number, item in numbered(document)
@@ -213,27 +214,55 @@ def quality_rows(document: Document) -> list[Row]:
 
 
 def training_rows(document: Document) -> Row | None:
-    """The trained model's own figures beside what they are for real data and how much they move between seeds."""
+    """The trained model's own figures, each with its doubt and beside what it has to be compared with."""
     training = document.get("training") or {}
-    values = training.get("values") or {}
-    columns = {
-        key: training.get(name) or {}
-        for key, name in (("real", "real"), ("latents", "noise_floor"), ("seeds", "seed_floor"))
+    columns = {"real": "real data", "draws": "between draws", "seeds": "between trainings", "baseline": "simple model"}
+    parts: dict[str, list[Row]] = {}
+    present: set[str] = set()
+    for item in training.get("figures") or ():
+        unit = item["unit"]
+        row = {"name": named(item["name"]), "value": figure(item["value"], unit), "means": _means(item)}
+        row["interval"] = _interval(item)
+        row["real"] = "" if item["real"] is None else figure(item["real"], unit)
+        row["draws"] = "" if item["draws"] is None else apart(item["draws"])
+        row["seeds"] = "" if item["seeds"] is None else apart(item["seeds"])
+        simple = item["baseline"]
+        row["baseline"] = "" if simple is None else figure(simple["value"], unit)
+        row["baseline_name"] = "" if simple is None else f"{simple['name']}, {size(simple['bytes'])}"
+        present |= {key for key in columns if row[key]}
+        parts.setdefault(item["group"], []).append(row)
+    if not parts:
+        return None
+    return {
+        "parts": [{"title": title, "rows": rows} for title, rows in parts.items()],
+        "columns": {key: title for key, title in columns.items() if key in present},
+        "samples": training["samples"],
+        "notes": training.get("notes") or [],
+        "confusion": confusion_rows(training.get("confusion")),
+        "data": training.get("data"),
     }
-    rows: list[Row] = []
-    for name, value in values.items():
-        unit = unit_of(name)
-        row = {"name": named(name), "value": figure(value, unit), "means": meaning(name, "training")}
-        for key, known in columns.items():
-            found = known.get(name)
-            row[key] = "" if found is None else figure(found, unit) if key == "real" else apart(found)
-        rows.append(row)
-    present = [key for key in columns if any(row[key] for row in rows)]
-    drawn = [row for name, row in zip(values, rows, strict=True) if name in UNPAIRED]
-    held_out = [row for name, row in zip(values, rows, strict=True) if name not in UNPAIRED]
-    groups = [("Held-out samples, redrawn by the model", held_out), ("Samples drawn by the model", drawn)]
-    parts = [{"title": title, "rows": found} for title, found in groups if found]
-    return {"parts": parts, "samples": training.get("samples"), "columns": present} if rows else None
+
+
+def confusion_rows(confusion: Mapping[str, Any] | None) -> Row | None:
+    """The confusion matrix as rows of cells, each with its share of its row's samples, for shading."""
+    if not confusion:
+        return None
+    rows = []
+    for name, counts in zip(confusion["classes"], confusion["counts"], strict=True):
+        total = sum(counts) or 1
+        rows.append({"name": name, "cells": [{"count": count, "share": count / total} for count in counts]})
+    return {"classes": confusion["classes"], "rows": rows}
+
+
+def _means(item: Mapping[str, Any]) -> str:
+    better = {"higher": "; higher is better", "lower": "; lower is better", "": ""}[item["better"]]
+    return f"{item['doc']}{better}"
+
+
+def _interval(item: Mapping[str, Any]) -> str:
+    if item["low"] is None or item["high"] is None:
+        return ""
+    return f"{figure(item['low'])} to {figure(item['high'])}"
 
 
 def change_rows(document: Document) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgegen.core.results import Verdict
@@ -12,6 +12,7 @@ from edgegen.metrics.table import METRICS
 
 _NAMES = {
     "psnr_db": "PSNR",
+    "sqnr_db": "SQNR",
     "ssim": "SSIM",
     "mse": "MSE",
     "fid": "FID-like",
@@ -23,6 +24,9 @@ _NAMES = {
     "max_abs_difference": "greatest difference",
     "top1_agreement_ratio": "same class",
     "kl_divergence": "KL divergence",
+    "auc_ratio": "AUC",
+    "r2": "R²",
+    "rmse": "RMSE",
     "peak_ram": "peak RAM",
 }
 CLASSES = {
@@ -37,34 +41,20 @@ CLASSES = {
 }
 QUALITY_PARTS = {
     "paired": "Against the float model, same inputs",
-    "task": "What a classifier makes of it",
+    "known": "Against what is true of held-out samples",
+    "task": "The classes that follow from it, against the float model's",
     "cross_isa": "The target's kernels against this host's, same model",
-}
-UNPAIRED = frozenset(name for name, metric in METRICS.items() if metric.kind == "unpaired")
-_TRAINING = {
-    "elbo": "evidence lower bound of held-out samples: minus the sum of reconstruction and KL; higher is better",
-    "reconstruction_nats": "what it costs to redraw a held-out sample from its own latent; lower is better",
-    "kl_nats": "how much a latent tells about its sample; near 0 the latents go unused",
-    "mse": "mean squared error of redrawn held-out samples; lower is better",
-    "ssim": "structural similarity of redrawn held-out samples to the originals; 1 is equal",
-    "psnr_db": "peak signal-to-noise ratio of redrawn held-out samples; higher is better",
-    "fid": "Fréchet distance to held-out data on the project's own features, so not comparable with published FID; "
-    "lower is better",
-    "kid": "kernel distance to held-out data on the same features, without bias; lower is better",
-    "precision": "share of drawn samples that look like held-out data; higher is better",
-    "recall": "share of held-out data that the model can draw; higher is better",
-    "density": "how densely held-out data surrounds the drawn samples; about 1 for real data",
-    "coverage": "share of held-out data with a drawn sample close by; higher is better",
 }
 _ACROSS = {
     "max_abs_difference": "of any value of any sample between the two",
     "psnr_db": "peak signal-to-noise ratio between the two; 150 where both are identical",
+    "sqnr_db": "power of the outputs over that of the difference; 150 where both are identical",
 }
 
 
 def meaning(name: str, part: str) -> str:
     """One clause on what a figure says; empty where nothing is known of it."""
-    known = {"training": _TRAINING, "cross_isa": _ACROSS}.get(part, {})
+    known = _ACROSS if part == "cross_isa" else {}
     return known.get(name) or (METRICS[name].doc if name in METRICS else "")
 
 
@@ -116,12 +106,37 @@ def apart(value: float) -> str:
     return f"{value:#.2g}".removesuffix(".") if value < 99.5 else f"{value:,.0f}"
 
 
-def psnr(candidate: Mapping[str, Any], statistic: str) -> str:
-    """PSNR of a candidate's outputs against the float model's; empty where it was not measured."""
-    value = (candidate["quality"] or {}).get("paired", {}).get(f"psnr_db_{statistic}")
+def closeness_name(candidates: Iterable[Mapping[str, Any]]) -> str:
+    """The ratio in dB that tells how close candidates come to the float model: of pixels PSNR, of others SQNR."""
+    return named(_closeness_key(candidates))
+
+
+def closeness(candidate: Mapping[str, Any], statistic: str) -> str:
+    """That ratio of one candidate; empty where it was not measured."""
+    value = (candidate["quality"] or {}).get("paired", {}).get(f"{_closeness_key([candidate])}_{statistic}")
     if value is None:
         return ""
     return "identical" if value >= 150 else f"{value:.1f} dB"
+
+
+def known_name(candidates: Iterable[Mapping[str, Any]]) -> str:
+    """The first figure against what is true, as a person calls it; empty where nothing is known to be true."""
+    return next((named(name) for item in candidates for name in _known(item)), "")
+
+
+def known_value(candidate: Mapping[str, Any]) -> str:
+    """That figure of one candidate; empty where it was not measured."""
+    return next((figure(value) for value in _known(candidate).values()), "")
+
+
+def _closeness_key(candidates: Iterable[Mapping[str, Any]]) -> str:
+    paired = [(item["quality"] or {}).get("paired", {}) for item in candidates]
+    return "sqnr_db" if any(paired) and not any("psnr_db_mean" in found for found in paired) else "psnr_db"
+
+
+def _known(candidate: Mapping[str, Any]) -> dict[str, float]:
+    found = (candidate["quality"] or {}).get("known", {})
+    return {key.removesuffix("_mean"): value for key, value in found.items()}
 
 
 def size(value: int | None) -> str:

@@ -45,7 +45,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
 
 
 def _bars(console: Any) -> Iterator[Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
     columns = (
@@ -53,6 +53,7 @@ def _bars(console: Any) -> Iterator[Progress]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[detail]}"),
     )
     with RichProgress(*columns, console=console, transient=True) as bars:

@@ -10,7 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgegen.bench.summary import verdicts_of
-from edgegen.bench.wording import figure, judged_limit, judged_value, psnr, subject_of
+from edgegen.bench.wording import (
+    closeness,
+    closeness_name,
+    figure,
+    judged_limit,
+    judged_value,
+    known_name,
+    known_value,
+    subject_of,
+)
 
 if TYPE_CHECKING:
     from edgegen.pipeline.build import Result
@@ -52,7 +61,10 @@ def _candidates(rows: list[Mapping[str, Any]]) -> Table:
     measured = any(row["measured"] for row in rows)
     table.add_column("p50, measured" if measured else "counted", no_wrap=True, justify="right")
     table.add_column("RAM", no_wrap=True, justify="right")
-    table.add_column("PSNR*", no_wrap=True, justify="right")
+    table.add_column(f"{closeness_name(rows)}*", no_wrap=True, justify="right")
+    known = known_name(rows)
+    if known:
+        table.add_column(known, no_wrap=True, justify="right")
     table.add_column("", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -60,7 +72,8 @@ def _candidates(rows: list[Mapping[str, Any]]) -> Table:
             _short(row["size_bytes"]),
             _clock(row["measured"]) if measured else _counted(row["counted"]),
             _short(row["peak_ram_bytes"]),
-            psnr(row, "worst5"),
+            closeness(row, "worst5"),
+            *([known_value(row)] if known else []),
             f"[{_STATUS[row['status']]}]{row['status']}[/]" + (" [red]![/]" if row["alarms"] else ""),
         )
     return table

@@ -79,10 +79,10 @@ def _census_torch(folder: Path) -> Census:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from edgegen.train.deployed import GENERATOR_FILES, generator_signature, load_generator
+    from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, model_signature
 
-    module, family, settings = load_generator(folder)
-    inputs, _ = generator_signature(family, settings)
+    module, family, settings = load_deployed(folder)
+    inputs, _ = model_signature(family, settings)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         module(*(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs))
@@ -90,6 +90,6 @@ def _census_torch(folder: Path) -> Census:
     return Census(
         operators=dict(sorted(Counter(type(layer).__name__ for layer in leaves).items())),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        bytes=sum((folder / name).stat().st_size for name in GENERATOR_FILES),
+        bytes=sum((folder / name).stat().st_size for name in DEPLOYED_FILES),
         macs=counter.get_total_flops() // 2,
     )

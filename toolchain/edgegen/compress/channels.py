@@ -46,7 +46,7 @@ def narrower(
     smaller = dataclasses.replace(settings, **{WIDTHS: widths})
     builder = find_family(family)
     with torch.random.fork_rng(devices=[]):
-        copy = builder.generator(builder.build(smaller)).eval()
+        copy = builder.deployed(builder.build(smaller)).eval()
     before: Tensor | None = None
     for index, (old, new) in enumerate(zip(layers, _weighted_layers(copy, smaller), strict=True)):
         after = kept[index] if index < len(kept) else None

@@ -18,7 +18,8 @@ from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
 from edgegen.core.ports import Tensors
 from edgegen.core.records import write_record
-from edgegen.train.deployed import GENERATOR_FILES, generator_signature, load_generator, sample_latents, save_generator
+from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, model_signature, save_deployed
+from edgegen.train.families import find_family
 
 _JUDGED_SAMPLES = 256
 
@@ -33,20 +34,24 @@ def apply_distilled(source: Path, folder: Path, settings: Distilled, context: St
     return _shrink(source, folder, settings.width, settings, context)
 
 
+def _draw(family: str, settings: Any, samples: int, seed: int) -> Tensors:
+    return find_family(family).draw(settings, samples, seed).inputs
+
+
 def _shrink(
     source: Path, folder: Path, share: float, settings: Pruned | Distilled, context: StepContext
 ) -> Mapping[str, Any]:
     task = "prune" if isinstance(settings, Pruned) else "distill"
     schedule = matching.Schedule(steps=settings.steps, batch=settings.batch, learning_rate=settings.learning_rate)
     with matching.fixed_threads(context.threads):
-        module, family, shape = load_generator(source)
-        parent, parent_family, parent_shape = load_generator(context.need_parent())
-        if generator_signature(family, shape) != generator_signature(parent_family, parent_shape):
+        module, family, shape = load_deployed(source)
+        parent, parent_family, parent_shape = load_deployed(context.need_parent())
+        if model_signature(family, shape) != model_signature(parent_family, parent_shape):
             raise BuildError("the float parent takes or gives other tensors than the model", where=str(context.parent))
-        names = [spec.name for spec in generator_signature(family, shape)[0]]
+        names = [spec.name for spec in model_signature(family, shape)[0]]
 
         def latents(samples: int, seed: int) -> tuple[Tensor, ...]:
-            draw = context.latents or partial(sample_latents, shape)
+            draw = context.latents or partial(_draw, family, shape)
             drawn: Tensors = draw(samples, seed)
             return tuple(torch.from_numpy(drawn[name]) for name in names)
 
@@ -66,8 +71,8 @@ def _shrink(
             "seed": context.seed,
             "threads": context.threads,
             "torch": torch.__version__,
-            "source": [sha256_file(source / name) for name in GENERATOR_FILES],
-            "parent": [sha256_file(context.need_parent() / name) for name in GENERATOR_FILES],
+            "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
+            "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
         }
         if widths != tuple(before):
             matching.match(student, parent, latents, schedule, context, key=key, task=task)
@@ -78,7 +83,7 @@ def _shrink(
                 where=str(source),
                 next_step=f"lower learning_rate (now {settings.learning_rate}) or raise steps (now {settings.steps})",
             )
-    save_generator(student, family, narrow, folder)
+    save_deployed(student, family, narrow, folder)
     return {
         "channels_before": list(before),
         "channels": list(widths),

@@ -39,6 +39,7 @@ class ExportTable:
     """Which formats are offered."""
 
     formats: tuple[str, ...] = setting(("onnx", "litert"), doc="any of: " + ", ".join(FORMATS))
+    training: bool = setting(True, doc="whether the bundle also holds the trained float model, to fine-tune from")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class _File:
     model: Mapping[str, Any] = setting(doc="family = NAME and the family's settings")
     data: Mapping[str, Any] = setting({}, doc="what the model is trained and judged on: a set, or a source of your own")
     train: Mapping[str, Any] = setting({}, doc="settings of the training loop")
+    tune: Mapping[str, Any] = setting({}, doc="search of settings: trials, storage and the space")
     compress: Mapping[str, Any] = setting({}, doc="recipes = [...] and a table of settings per step")
     export: ExportTable = setting(ExportTable(), doc="formats offered")
     quality: QualityTable = setting(QualityTable(), doc="how quality is judged")
@@ -83,9 +85,11 @@ class Project:
     model: Mapping[str, Any]  # the family's settings
     data: Mapping[str, Any]
     train: Mapping[str, Any]
+    tune: Mapping[str, Any]
     recipes: tuple[str, ...]
     steps: Mapping[str, Mapping[str, Any]]  # step -> its settings
     formats: tuple[str, ...]
+    keep_training: bool  # whether the bundle also holds the trained float model
     quality: QualityTable
     budgets: Mapping[str, Any]
     targets: Mapping[str, TargetTable]
@@ -174,13 +178,13 @@ def _project(file: _File, path: Path) -> Project:
     _match(_NAME, file.project.name, "project.name", source)
     _match(_VERSION, file.project.version, "project.version", source)
     model = dict(file.model)
-    family = model.pop("family", None)
+    family = model.pop("family", "module" if "module" in model else None)
     if not isinstance(family, str):
         raise UsageError(
             "the model has no family",
             where=f"{source}, [model]",
             got=family,
-            expected="family = NAME, e.g. family = 'vae'",
+            expected="family = NAME, e.g. family = 'vae', or module = 'package.module:Class'",
         )
     unknown = [name for name in file.export.formats if name not in FORMATS]
     if unknown or not file.export.formats:
@@ -201,9 +205,11 @@ def _project(file: _File, path: Path) -> Project:
         model=model,
         data=file.data,
         train=file.train,
+        tune=file.tune,
         recipes=recipes,
         steps=steps,
         formats=file.export.formats,
+        keep_training=file.export.training,
         quality=file.quality,
         budgets=file.budgets,
         targets=file.targets,

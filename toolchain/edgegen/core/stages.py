@@ -92,6 +92,10 @@ class Stages:
                 done = self._find(stage) or self._perform(stage, work)
         return self._known.setdefault(stage.key, done)
 
+    def find(self, stage: Stage) -> Finished | None:
+        """The stage's result if it is there; nothing runs."""
+        return self._known.get(stage.key) or self._find(stage)
+
     @property
     def finished(self) -> list[Finished]:
         """Every stage that was asked for, in the order in which it came to be known."""

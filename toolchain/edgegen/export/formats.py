@@ -9,7 +9,7 @@ from edgegen.core.lazy import load
 from edgegen.core.models import FORMATS
 
 FORM_FILES = {
-    "torch": ("generator.json", "generator.safetensors"),
+    "torch": ("deployed.json", "deployed.safetensors"),
     **{form: (name,) for form, name in FORMATS.items()},
 }
 """Form -> the files that hold it, all in one folder."""

@@ -26,10 +26,10 @@ _DROPOUT_SWITCH = {
 
 def load_module(source: Path) -> tuple[nn.Module, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The generator in ``source`` in eval mode, its inputs and its outputs."""
-    from edgegen.train.deployed import generator_signature, load_generator
+    from edgegen.train.deployed import load_deployed, model_signature
 
-    module, family, settings = load_generator(source)
-    inputs, outputs = generator_signature(family, settings)
+    module, family, settings = load_deployed(source)
+    inputs, outputs = model_signature(family, settings)
     return module, inputs, outputs
 
 

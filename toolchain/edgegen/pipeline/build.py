@@ -22,6 +22,7 @@ from edgegen.pipeline.candidates import Found, candidate
 from edgegen.pipeline.contents import Outcome
 from edgegen.pipeline.hand_over import hand_over, write_failure
 from edgegen.pipeline.make import Maker
+from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.prove import Made, Proof, Prover
@@ -124,10 +125,11 @@ def build_ordered(
 
 def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) -> Mapping[str, Any]:
     stages = Stages(cache.store(), settings.progress)
-    maker = Maker(ordered.project, ordered.settings, stages, cache, settings.progress)
+    model = ModelMaker(ordered.project, ordered.settings, stages, cache, settings.progress)
+    maker = Maker(model, ordered.settings.steps, settings.progress)
     identity, missing = _identify(ordered, settings)
     made, lost = _make_all(maker, ordered.planned)
-    evaluated = maker.evaluated()
+    evaluated = model.evaluated()
     proofs: Mapping[str, Proof] = {}
     if identity is not None:
         prover = Prover(maker, ordered.profile, identity, lambda: _connect(ordered, settings), jobs)
@@ -163,7 +165,7 @@ def _make_all(
     """What could be made, and (status, reason) of what could not, by name."""
     made: dict[str, Made] = {}
     lost: dict[str, tuple[CandidateStatus, str]] = {}
-    maker.trained()
+    maker.model.trained()
     for item in planned:
         name = str(item.name)
         if item.not_built:

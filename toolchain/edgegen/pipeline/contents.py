@@ -14,13 +14,15 @@ from edgegen.bench.choose import outcome as outcome_code
 from edgegen.core.digests import canonical_json, sha256_file
 from edgegen.core.errors import ExitCode
 from edgegen.core.models import FORMATS, TensorSpec
-from edgegen.core.records import read_record
+from edgegen.core.records import read_record, write_record
 from edgegen.core.results import Candidate
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.versions import source_digest, versions
+from edgegen.data.collected import read_collected
 from edgegen.export.golden import GOLDEN_ARRAYS, GOLDEN_RECORD
 from edgegen.pipeline.candidates import Found
-from edgegen.pipeline.make import TOOLS, Maker
+from edgegen.pipeline.make import Maker
+from edgegen.pipeline.model import TOOLS, ModelMaker, load_inputs
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.prove import load_outputs
 
@@ -62,11 +64,33 @@ def core_contents(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Sta
         outputs=_specs(export["outputs"]),
         golden_arrays=golden.files[GOLDEN_ARRAYS].path,
         golden_record=golden.files[GOLDEN_RECORD].path,
-        preprocessing=maker.contract(),
+        preprocessing=maker.model.contract(),
         sbom=_sbom(outcome, chosen, maker),
         verdicts=outcome.choice.verdicts,
         seeds=seeds(ordered),
     )
+
+
+def provenance(model: ModelMaker) -> dict[str, Any]:
+    """How the data and the model came about: every step's record and the digest of what it gave."""
+    data = model.data
+    steps = {
+        "collect": data.collected(),
+        "label": data.labelled(),
+        "split": data.split(),
+        "check": data.checked(),
+        "clean": data.fitted(),
+        "prepare": data.prepared(),
+        "train": model.trained(),
+        "evaluate": model.evaluated(),
+    }
+    return {
+        "schema_version": 1,
+        "family": model.project.family,
+        "settings": write_record(model.settings),
+        "training": write_record(model.training),
+        "steps": {name: {"digest": done.digest, "record": done.record} for name, done in steps.items()},
+    }
 
 
 def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -> Finished:
@@ -89,7 +113,7 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
 
         record = dict(made.exported.record["export"]["golden"])
         samples = record["samples"]
-        arrays = {f"input/{name}": array[:samples] for name, array in maker.draw_quality_inputs().items()}
+        arrays = {f"input/{name}": array[:samples] for name, array in load_inputs(maker.model.quality()).items()}
         arrays |= {f"output/{name}": array[:samples] for name, array in load_outputs(outputs).items()}
         (folder / GOLDEN_ARRAYS).write_bytes(npz_bytes(arrays))
         record |= {
@@ -105,7 +129,8 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
 
 def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:
     ordered = outcome.order
-    data = maker.data_manifest()
+    data = maker.model.data
+    raw, prepared = read_collected(data.collected().record), data.prepared()
     distribution = RUNTIME_DISTRIBUTIONS[chosen.runtime]
     judged_on = f"{ordered.project.quality.samples} paired samples, {ordered.profile.name}"
     figures = [
@@ -125,12 +150,12 @@ def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:
             "conversion": versions(TOOLS[chosen.format]),
         },
         dataset=Origin(
-            name=data.name,
-            version=maker.data_digest,
-            origin=data.origin,
-            licence=data.licence,
-            licence_doubt=data.licence_doubt,
-            sha256=data.sha256,
+            name=raw.name,
+            version=prepared.digest,
+            origin=f"{raw.origin} (synthetic)" if raw.synthetic else raw.origin,
+            licence=raw.licence,
+            licence_doubt=raw.licence_doubt,
+            sha256=raw.sha256,
         ),
         figures=figures,
     )

@@ -15,11 +15,13 @@ from edgegen.bench.result import result_document
 from edgegen.bench.summary import junit_xml, summary_markdown
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import EdgegenError, ExitCode
-from edgegen.core.stages import Finished, Stage, Stages
+from edgegen.core.stages import Stage, Stages
 from edgegen.core.versions import machine_class, source_digest, versions
 from edgegen.devices.device import Identity
-from edgegen.pipeline.contents import Outcome, core_contents, seeds
-from edgegen.pipeline.make import TOOLS, Maker
+from edgegen.pipeline.contents import Outcome, core_contents, provenance, seeds
+from edgegen.pipeline.data import paths
+from edgegen.pipeline.make import Maker
+from edgegen.pipeline.model import TOOLS
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.plan import PARENT
 from edgegen.pipeline.prove import load_outputs
@@ -31,13 +33,15 @@ def hand_over(outcome: Outcome, maker: Maker, stages: Stages) -> Mapping[str, An
     """Writes the results, and the bundle if the build is a success; returns ``result.json`` as a document."""
     folder, chosen = outcome.order.folder, outcome.choice.chosen
     if outcome.exit_code is not ExitCode.OK or chosen is None:
-        document = _document(outcome, stages, None)
+        document = _document(outcome, maker, stages, None)
         write_documents(folder, _documents(document, outcome, stages))
         return document
     contents = core_contents(outcome, chosen, maker, stages)
     with writing_bundle(folder) as writer:
         written = writer.add_core(contents)
-        document = _document(outcome, stages, written)
+        if outcome.order.project.keep_training:
+            writer.add_training(paths(maker.model.trained()), provenance(maker.model))
+        document = _document(outcome, maker, stages, written)
         documents = _documents(document, outcome, stages)
         writer.add_evidence(documents)
     write_documents(folder, documents)
@@ -64,7 +68,7 @@ def write_failure(ordered: Order, error: EdgegenError) -> Mapping[str, Any]:
 # -- documents -------------------------------------------------------------------------------------------------------
 
 
-def _document(outcome: Outcome, stages: Stages, bundle: Written | None) -> dict[str, Any]:
+def _document(outcome: Outcome, maker: Maker, stages: Stages, bundle: Written | None) -> dict[str, Any]:
     ordered = outcome.order
     choice = outcome.choice
     return result_document(
@@ -76,7 +80,7 @@ def _document(outcome: Outcome, stages: Stages, bundle: Written | None) -> dict[
         choice=choice,
         bundle=bundle,
         samples=ordered.project.quality.samples,
-        training=_training(outcome.evaluated),
+        training=_training(outcome, maker),
         environment=_environment(ordered, outcome.found.identity),
         stages=stages.finished,
         not_measured=[outcome.found.missing] if outcome.found.missing else [],
@@ -145,23 +149,21 @@ def _environment(ordered: Order, identity: Identity | None) -> dict[str, Any]:
     }
 
 
-def _training(evaluated: Finished) -> Mapping[str, Any] | None:
-    """The trained model's figures, what they are for real images, and how much they move between seeds."""
-    record = evaluated.record
-    if "absent" in record:
-        return None
-    reconstruction = record["reconstruction"] or {}
-    floor = record["noise_floor"]
-    values = record["unpaired"]
+def _training(outcome: Outcome, maker: Maker) -> dict[str, Any]:
+    """How good the trained model is, how training went, and on what."""
+    form = maker.model.data.form()
     return {
-        "values": {
-            "elbo": -record["held_out"]["loss"],
-            **{f"{name}_nats": value for name, value in record["held_out"].items() if name != "loss"},
-            **{name: reconstruction[name]["mean"] for name in ("mse", "ssim", "psnr_db") if name in reconstruction},
-            **values,
+        **outcome.evaluated.record,
+        "history": maker.model.trained().record["history"],
+        "data": {
+            "name": form.name,
+            "kind": form.kind,
+            "shape": list(form.shape),
+            "samples": dict(form.samples),
+            "split": form.split,
+            "origin": form.origin,
+            "licence": form.licence,
+            "licence_doubt": form.licence_doubt,
+            "synthetic": form.synthetic,
         },
-        "noise_floor": {name: each["maximum"] - each["minimum"] for name, each in floor["latent_seeds"].items()},
-        "seed_floor": {name: abs(value - values[name]) for name, value in (floor["other_model"] or {}).items()},
-        "real": dict(floor["real"]),
-        "samples": record["samples"],
     }

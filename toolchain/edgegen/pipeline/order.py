@@ -14,7 +14,7 @@ from edgegen.core.locks import locked
 from edgegen.core.project import Project, find_project, load_project
 from edgegen.core.records import read_record
 from edgegen.core.targets import TargetProfile, load_target, target_names
-from edgegen.data.sets import DataSettings
+from edgegen.data.settings import DataSettings
 from edgegen.devices.device import split_url
 from edgegen.metrics.table import METRICS
 from edgegen.pipeline.plan import Planned, plan, step_settings

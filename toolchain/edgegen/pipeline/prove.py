@@ -18,7 +18,8 @@ from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
 from edgegen.devices.device import Device, Identity, Reading
-from edgegen.pipeline.make import TOOLS, Maker
+from edgegen.pipeline.make import Maker
+from edgegen.pipeline.model import TOOLS, load_inputs, load_targets
 from edgegen.pipeline.plan import PARENT, Planned
 
 OUTPUTS = "outputs.npz"
@@ -87,14 +88,16 @@ class Prover:
         stage = Stage(
             name=f"measure {made.planned.name} on {self._profile.name}",
             version=1,
-            inputs={"model": made.exported.files[FORMATS[made.planned.name.format]].sha256},
+            inputs={
+                "model": made.exported.files[FORMATS[made.planned.name.format]].sha256,
+                "quality": self._maker.model.quality().digest,
+            },
             settings={
                 "runtime": made.planned.runtime,
                 "profile": self._profile.digest,
                 "device": self._identity.kind,
-                "quality": self._maker.quality_inputs(),
             },
-            tools={**self._identity.tools, "edgegen": source_digest("devices", "bench", "train")},
+            tools={**self._identity.tools, "edgegen": source_digest("devices", "bench")},
         )
         try:
             return self._maker.stages.run(stage, lambda folder: self._measure(made, folder))
@@ -108,7 +111,7 @@ class Prover:
             self._local.device = self._connect()
             self._devices.append(self._local.device)
         outputs, reading = take_reading(
-            self._local.device, made.model, made.planned.runtime, self._maker.draw_quality_inputs()
+            self._local.device, made.model, made.planned.runtime, load_inputs(self._maker.model.quality())
         )
         _save(outputs, folder / OUTPUTS)
         return {"reading": reading}
@@ -119,11 +122,14 @@ class Prover:
             name=f"run {made.planned.name} on this host",
             version=1,
             quiet=True,
-            inputs={"model": made.exported.files[FORMATS[form]].sha256},
-            settings={"quality": self._maker.quality_inputs(), "machine": machine_class()},
+            inputs={
+                "model": made.exported.files[FORMATS[form]].sha256,
+                "quality": self._maker.model.quality().digest,
+            },
+            settings={"machine": machine_class()},
             tools={
                 **versions(TOOLS[form]),
-                "edgegen": source_digest("export", "train"),
+                "edgegen": source_digest("export"),
                 "edgegen_runtime": driver_digest(),
             },
         )
@@ -131,7 +137,7 @@ class Prover:
         def work(folder: Path) -> Mapping[str, Any]:
             from edgegen.export.host_runtime import run_on_host
 
-            _save(run_on_host(made.model, form, self._maker.draw_quality_inputs()), folder / OUTPUTS)
+            _save(run_on_host(made.model, form, load_inputs(self._maker.model.quality())), folder / OUTPUTS)
             return {}
 
         return self._maker.stages.run(stage, work)
@@ -154,7 +160,7 @@ class Prover:
         return Proof(reading=reading, outputs=outputs, quality=quality)
 
     def _quality(self, made: Made, measured: Finished, parent: Finished) -> Mapping[str, Mapping[str, float]]:
-        features = self._maker.features()
+        features, inputs = self._maker.model.features(), self._maker.model.quality()
         other = None if self._profile.isa in (platform.machine(), "null") else self._on_host(made)
         stage = Stage(
             name=f"quality of {made.planned.name} on {self._profile.name}",
@@ -164,22 +170,32 @@ class Prover:
                 "outputs": measured.files[OUTPUTS].sha256,
                 "parent": parent.files[OUTPUTS].sha256,
                 "features": features.digest,
+                "inputs": inputs.digest,
                 "host": other.files[OUTPUTS].sha256 if other else "",
             },
+            settings={"output": self._maker.model.output},
             tools={**versions(TOOLS["torch"]), "edgegen": source_digest("metrics", "bench", "train")},
         )
 
         def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.bench.quality import cross_isa_quality, paired_quality, task_quality
+            from edgegen.bench.quality import cross_isa_quality, known_quality, paired_quality, task_quality
             from edgegen.train.feature_net import load_feature_net
 
             outputs, reference = (load_outputs(done.files[OUTPUTS].path) for done in (measured, parent))
-            quality = {"paired": paired_quality(reference, outputs)}
+            quality = {"paired": paired_quality(reference, outputs, self._maker.model.output)}
             if "absent" not in features.record:
                 network = load_feature_net({file: blob.path for file, blob in features.files.items()})
                 quality["task"] = task_quality(reference, outputs, lambda images: network(images)[1])
+            elif self._maker.model.output == "logits":
+                quality["task"] = task_quality(reference, outputs, lambda logits: logits)
+            targets = load_targets(inputs)
+            if targets is not None:
+                known = known_quality(self._maker.model.output, outputs, load_inputs(inputs), targets)
+                quality["known"] = known
             if other is not None:
-                quality["cross_isa"] = cross_isa_quality(load_outputs(other.files[OUTPUTS].path), outputs)
+                quality["cross_isa"] = cross_isa_quality(
+                    load_outputs(other.files[OUTPUTS].path), outputs, self._maker.model.output
+                )
             return quality
 
         return self._maker.stages.run(stage, work).record

@@ -16,10 +16,11 @@ from edgegen.compress.steps import STEPS
 from edgegen.core.budgets import RESOURCES, QualityBudget
 from edgegen.core.project import project_schema
 from edgegen.core.records import json_schema
-from edgegen.data.sets import DataSettings
+from edgegen.data.settings import DataSettings
 from edgegen.metrics.table import METRICS
 from edgegen.train.families import FAMILIES, find_family
 from edgegen.train.settings import TrainSettings
+from edgegen.train.tuning import TuneSettings
 
 SCHEMA_FILE, PAGE_FILE = "edgegen.schema.json", "project-file.md"
 
@@ -41,6 +42,7 @@ def full_schema() -> dict[str, Any]:
     tables["model"] = _described(_model(), "the family and its settings")
     tables["data"] = _described(json_schema(DataSettings), "what the model is trained and judged on")
     tables["train"] = _described(json_schema(TrainSettings), "the training loop")
+    tables["tune"] = _described(json_schema(TuneSettings), "a search of settings: edgegen tune")
     tables["compress"] = _described(_compress(), "recipes, and settings of their steps")
     tables["budgets"] = _described(_budgets(), "limits that a build must keep")
     tables["targets"]["additionalProperties"]["properties"]["budgets"] = _budgets()
@@ -56,11 +58,19 @@ def page() -> str:
 
 
 def _model() -> dict[str, Any]:
-    families = {name: json_schema(find_family(name).settings) for name in FAMILIES}
-    properties: dict[str, Any] = {"family": {"enum": list(families), "description": "what kind of model"}}
-    for schema in families.values():
-        properties |= schema["properties"]
-    return {"type": "object", "properties": properties, "required": ["family"], "additionalProperties": False}
+    """One of the families; a torch module of one's own may leave the family out."""
+    return {"type": "object", "oneOf": [_family(name) for name in FAMILIES]}
+
+
+def _family(name: str) -> dict[str, Any]:
+    schema = json_schema(find_family(name).settings)
+    required = [*schema.get("required", ()), *(["family"] if name != "module" else [])]
+    return {
+        **schema,
+        "properties": {"family": {"const": name}, **schema["properties"]},
+        "required": required,
+        "title": name,
+    }
 
 
 def _compress() -> dict[str, Any]:
@@ -86,18 +96,28 @@ def _described(schema: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def _section(path: str, table: Mapping[str, Any]) -> Iterator[str]:
-    yield f"\n## `[{path}]`\n"
+    yield f"\n## `[{path}]`\n".replace(" []`", "`")
     if table.get("description"):
         yield _sentence(table["description"]) + "\n"
-    inner = {name: item for name, item in table.get("properties", {}).items() if item.get("properties")}
+    inner = {name: item for name, item in table.get("properties", {}).items() if _holds_keys(item)}
     plain = {name: item for name, item in table.get("properties", {}).items() if name not in inner}
+    plain = {name: item for name, item in plain.items() if "const" not in item}
     if plain:
         yield from ("| key | type | default | meaning |", "|---|---|---|---|")
         for name, item in plain.items():
             default = _default(item, name in table.get("required", ()))
             yield f"| `{name}` | {_type(item)} | {default} | {_meaning(item)} |"
+    for option in table.get("oneOf", ()):
+        yield from _section(f'{path}] family = "{option["title"]}" [', option)
     for name, item in inner.items():
-        yield from _section(f"{path}.{name}", item)
+        rows = item.get("additionalProperties")
+        yield from _section(f"{path}.{name}.NAME" if isinstance(rows, dict) else f"{path}.{name}", rows or item)
+
+
+def _holds_keys(item: Mapping[str, Any]) -> bool:
+    """Whether a key is a table of keys of its own, or of tables by name."""
+    rows = item.get("additionalProperties")
+    return bool(item.get("properties")) or (isinstance(rows, dict) and bool(rows.get("properties")))
 
 
 def _type(item: Mapping[str, Any]) -> str:

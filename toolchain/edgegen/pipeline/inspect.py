@@ -1,0 +1,180 @@
+"""What ``edgegen data`` does beside preparing: look, propose, draw, export, compare."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgegen.core.errors import StorageError, UsageError
+from edgegen.core.lazy import load
+from edgegen.core.ports import Progress
+from edgegen.core.records import write_record
+from edgegen.data.collected import ROWS_FILE, read_collected
+from edgegen.data.dataset import load_dataset
+from edgegen.pipeline.alone import open_project
+from edgegen.pipeline.data import paths
+
+PAGE = "data.html"
+_PICTURED = 48  # samples on the page, of the training part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """Everything that is known of a project's data, and the page that shows it."""
+
+    document: Mapping[str, Any]
+    page: Path
+
+
+def inspect_data(
+    project: Path | None, *, out: Path | None = None, overrides: Sequence[str] = (), progress: Progress
+) -> Inspected:
+    """Prepares a project's data, and writes the page about them.
+
+    Raises:
+        EdgegenError: whatever is wrong with the project or its data.
+    """
+    model = open_project(project, overrides=overrides, progress=progress)
+    data = model.data
+    document = {
+        "schema_version": 1,
+        "exit_code": 0,
+        "name": model.project.name,
+        "collected": data.collected().record,
+        "labels": data.labelled().record,
+        "split": data.split().record,
+        "checked": data.checked().record,
+        "cleaned": data.fitted().record,
+        "form": data.prepared().record,
+        "calibration": data.calibrated().record,
+    }
+    from edgegen.bench.data_page import render_data_page
+
+    samples = load_dataset(paths(data.prepared())).train.x[:_PICTURED]
+    page = out or model.project.folder / "build" / PAGE
+    _write(page, render_data_page(document, samples).encode())
+    return Inspected(document=document, page=page)
+
+
+def proposed_columns(source: str) -> dict[str, Any]:
+    """A declaration of every column of a table, as plain records, for a person to look over.
+
+    Raises:
+        UsageError: no table, or one that cannot be read.
+        ToolMissingError: a library is not installed.
+    """
+    from edgegen.data.collect.source import find_source
+    from edgegen.data.settings import Column, DataSettings
+
+    settings = DataSettings(source=source, origin="not said", licence="not said")
+    propose = load("edgegen.data.format:propose_columns", extra="data")
+    proposed = propose(find_source(settings, Path.cwd()), settings)
+    plain = write_record(Column())
+    return {
+        name: {key: value for key, value in write_record(column).items() if value != plain[key] or key == "type"}
+        for name, column in proposed.items()
+    }
+
+
+def columns_toml(proposed: Mapping[str, Mapping[str, Any]]) -> str:
+    """The declaration as it stands in a project file."""
+    import json
+
+    blocks = []
+    for name, column in proposed.items():
+        lines = [f"{key} = {json.dumps(value)}" for key, value in column.items()]
+        blocks.append("\n".join([f"[data.columns.{json.dumps(name)}]", *lines]))
+    return "\n\n".join(blocks)
+
+
+def draw_samples(
+    project: Path | None, file: Path, *, samples: int, seed: int, overrides: Sequence[str] = (), progress: Progress
+) -> Any:
+    """Draws from a project's own generator into an .npz that says it is synthetic.
+
+    Raises:
+        UsageError: the model draws no images.
+    """
+    model = open_project(project, overrides=overrides, progress=progress)
+    if model.output != "image":
+        raise UsageError(
+            "only generators of images can be drawn from into a file",
+            where="[model] family",
+            got=model.project.family,
+            expected="a family whose output is an image: vae or gan",
+        )
+    trained = model.trained()
+    from edgegen.data.synthetic import draw_synthetic
+    from edgegen.train.deployed import DEPLOYED_FILES, load_deployed
+    from edgegen.train.epochs import repeatable
+
+    module, _, _ = load_deployed(paths(trained))
+    names = [spec.name for spec in model.family.signature(model.settings)[0]]
+
+    def run(inputs: Mapping[str, Any]) -> Any:
+        import torch
+
+        with repeatable(model.training.threads, seed), torch.no_grad():
+            return module(*(torch.from_numpy(inputs[name]) for name in names)).numpy()
+
+    return draw_synthetic(
+        model.draw_anew,
+        run,
+        file,
+        samples=samples,
+        seed=seed,
+        model=f"{model.project.name} {model.project.version}",
+        model_sha256=trained.files[DEPLOYED_FILES[1]].sha256,
+        progress=progress,
+    )
+
+
+def export_rows(
+    project: Path | None, destination: str, *, table: str | None, overrides: Sequence[str] = (), progress: Progress
+) -> int:
+    """Writes a project's collected rows, typed and checked, into a file or a database; returns their number.
+
+    Raises:
+        UsageError: the data are no table, or the destination is none that can be written.
+    """
+    model = open_project(project, overrides=overrides, progress=progress)
+    collected = read_collected(model.data.collected().record)
+    if collected.carrier != "rows":
+        raise UsageError("only tables are exported", where="[data]", got=collected.kind, expected="rows and columns")
+    write = load("edgegen.data.write:export", extra="data")
+    write(paths(model.data.collected())[ROWS_FILE], destination, table=table, progress=progress)
+    return collected.samples
+
+
+def compare_data(
+    reference: Path, project: Path | None, *, overrides: Sequence[str] = (), progress: Progress
+) -> dict[str, Any]:
+    """How far a project's data have drifted from those of another project, feature by feature."""
+    sets = [
+        load_dataset(paths(open_project(folder, overrides=given, progress=progress).data.prepared()))
+        for folder, given in ((reference, ()), (project, overrides))
+    ]
+    drift = load("edgegen.data.drift:drift", extra="data")
+    found = write_record(drift(*sets))
+    return {"schema_version": 1, "exit_code": 1 if found["drifted"] else 0, **found}
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            Path(name).chmod(0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            "the page cannot be written", where=str(path), got=error, next_step="name another with --out"
+        ) from error

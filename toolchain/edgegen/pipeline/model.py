@@ -1,0 +1,297 @@
+"""From prepared data to a trained and judged model, and the inputs that its candidates are tried on.
+
+Nothing heavy is imported here: the work functions import torch when they run, and a rebuild that finds every stage in
+the store does not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from edgegen.core.cache import Cache
+from edgegen.core.digests import sha256_file, sha256_json
+from edgegen.core.errors import UsageError
+from edgegen.core.ports import Progress, Tensors
+from edgegen.core.project import Project
+from edgegen.core.records import write_record
+from edgegen.core.stages import Finished, Stage, Stages
+from edgegen.core.versions import driver_digest, source_digest, versions
+from edgegen.data.dataset import load_dataset
+from edgegen.export.finish import GOLDEN_SAMPLES
+from edgegen.pipeline.data import DataMaker, paths
+from edgegen.pipeline.order import Settings
+from edgegen.train.deployed import MODEL_FILES
+from edgegen.train.families import Output, find_family, settings_key
+from edgegen.train.hardware import place, replicas
+
+_TORCH = ("torch", "numpy", "safetensors")
+TOOLS = {
+    "torch": _TORCH,
+    "onnx": (*_TORCH, "onnx", "onnxruntime", "onnxscript"),
+    "litert": (*_TORCH, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax"),
+}
+"""Form -> distributions whose version can change what is made of it."""
+
+# Offsets of the project's seed, so that no two draws are the same numbers.
+_OTHER_SEED, _CALIBRATION_SEED, _QUALITY_SEED = 1, 1_000, 2_000
+
+Watch: TypeAlias = Callable[[int, Mapping[str, float]], None]
+
+INPUTS_FILE, TARGETS_FILE = "inputs.npz", "targets.npz"
+
+
+class ModelMaker:
+    """Makes a project's model. The order of calls does not matter: each makes what it needs."""
+
+    def __init__(self, project: Project, settings: Settings, stages: Stages, cache: Cache, progress: Progress) -> None:
+        self.project = project
+        self.stages = stages
+        self._cache = cache
+        self._progress = progress
+        self.family = find_family(project.family)
+        self._written = settings.model
+        self.training = settings.train
+        self._calibration = settings.data.calibration.samples
+        self._augment = settings.data.augment
+        self.data = DataMaker(settings.data, project.folder, project.seed, stages, progress, tokens=self.family.tokens)
+
+    @cached_property
+    def settings(self) -> Any:
+        """The family's settings with what the data decide."""
+        return self.family.complete(self._written, self.data.form())
+
+    @property
+    def output(self) -> Output:
+        """What the first output is."""
+        return self.family.output
+
+    def contract(self) -> Mapping[str, Any]:
+        """What stands between raw data and the model's input, and what the model's output means."""
+        inputs, outputs = self.family.signature(self.settings)
+        meaning = self.family.meaning(self.settings)
+        form = self.data.form()
+        return {
+            "schema_version": 1,
+            "inputs": [{**write_record(spec), "meaning": meaning[spec.name]} for spec in inputs],
+            "outputs": [write_record(spec) for spec in outputs],
+            "output": self.output,
+            "data": {
+                "kind": form.kind,
+                "shape": list(form.shape),
+                "features": list(form.features),
+                "classes": list(form.classes),
+                "targets": list(form.targets),
+                "vocabulary": list(form.vocabulary),
+                "synthetic": form.synthetic,
+                "preprocessing": form.preprocessing,
+            },
+        }
+
+    # -- the model -----------------------------------------------------------------------------------------------
+
+    def trained(self, *, watch: Watch | None = None) -> Finished:
+        """The whole model and its deployed part. ``watch`` is told of every epoch and may raise to end it."""
+        return self._trained("train", self.project.seed, watch)
+
+    def _trained(self, name: str, seed: int, watch: Watch | None = None) -> Finished:
+        data = self.data.prepared()
+        stage = Stage(
+            name=name,
+            version=1,
+            inputs={"data": data.digest},
+            settings={
+                **settings_key(self.project.family, self.settings),
+                "train": write_record(self.training),
+                "start": self._start_digest(),
+                "augment": write_record(self._augment),
+                "place": place(self.training),
+                "processes": replicas().world,
+                "seed": seed,
+            },
+            tools=tools("torch", "train"),
+        )
+        here = replicas()
+        if not here.leads and self.stages.find(stage) is None:
+            # The first process makes the stage; the others only lend it their hands.
+            with tempfile.TemporaryDirectory(prefix="edgegen-replica-") as folder:
+                self._train(seed, Path(folder), self._cache.checkpoints / stage.key)
+        return self.resumable(stage, lambda folder, checkpoint: self._train(seed, folder, checkpoint, watch))
+
+    def _train(self, seed: int, folder: Path, checkpoint: Path, watch: Watch | None = None) -> Mapping[str, Any]:
+        from edgegen.train.loop import train
+
+        data = self.data.prepared()
+        return train(
+            self.project.family,
+            self.settings,
+            self.training,
+            load_dataset(paths(data)),
+            digest=data.digest,
+            seed=seed,
+            folder=folder,
+            checkpoint=checkpoint / "training.pt",
+            augment=self._augment,
+            start=self._start_files(),
+            watch=watch,
+            progress=self._progress,
+        )
+
+    def _start_files(self) -> Mapping[str, Path] | None:
+        """The whole model that training begins with, from a folder or a bundle; None to begin afresh."""
+        if self.training.start is None:
+            return None
+        folder = self.project.folder / self.training.start
+        if all((folder / name).is_file() for name in MODEL_FILES):
+            return {name: folder / name for name in MODEL_FILES}
+        bundle = next((place for place in (folder / "bundle", folder) if (place / "index.json").is_file()), None)
+        if bundle is None:
+            raise UsageError(
+                "there is no model to begin with",
+                where="[train] start",
+                got=self.training.start,
+                expected=f"a folder with {' and '.join(MODEL_FILES)}, or a bundle",
+            )
+        from edgegen.artifacts.verify import training_files
+
+        return training_files(bundle)
+
+    def _start_digest(self) -> str:
+        files = self._start_files()
+        return "" if files is None else sha256_json({name: sha256_file(files[name]) for name in MODEL_FILES})
+
+    def features(self) -> Finished:
+        """The feature network that looks at drawn images."""
+        data = self.data.prepared()
+        stage = Stage(
+            name="feature network",
+            version=1,
+            inputs={"data": data.digest},
+            settings={"seed": self.project.seed, "output": self.output},
+            tools=tools("torch", "train"),
+            quiet=self.output != "image",
+        )
+        return self.stages.run(stage, self._train_features)
+
+    def _train_features(self, folder: Path) -> Mapping[str, Any]:
+        from edgegen.train.feature_net import train_feature_net
+
+        dataset = load_dataset(paths(self.data.prepared()))
+        if self.output != "image":
+            return {"absent": "the model draws no images"}
+        if not dataset.form.classes:
+            return {"absent": "the set has no labels, so there is no feature network to look at samples with"}
+        return train_feature_net(dataset, seed=self.project.seed, folder=folder, progress=self._progress)
+
+    def evaluated(self) -> Finished:
+        """How good the trained model is, beside the noise of the figures: other draws, and another training seed."""
+        trained, features, data = self.trained(), self.features(), self.data.prepared()
+        other = self._trained("train another seed", self.project.seed + _OTHER_SEED)
+        stage = Stage(
+            name="evaluate",
+            version=1,
+            inputs={
+                "model": trained.digest,
+                "other": other.digest,
+                "features": features.digest,
+                "data": data.digest,
+            },
+            settings={"seed": self.project.seed},
+            tools=tools("torch", "train", "metrics"),
+        )
+        return self.stages.run(stage, lambda folder: self._evaluate(trained, other, features))
+
+    def _evaluate(self, trained: Finished, other: Finished, features: Finished) -> Mapping[str, Any]:
+        from edgegen.train.evaluate import evaluate
+        from edgegen.train.feature_net import load_feature_net
+
+        return evaluate(
+            paths(trained),
+            load_dataset(paths(self.data.prepared())),
+            None if "absent" in features.record else load_feature_net(paths(features)),
+            seed=self.project.seed,
+            other=paths(other),
+        )
+
+    # -- inputs ----------------------------------------------------------------------------------------------------
+
+    def calibration(self) -> Finished:
+        """Inputs that quantization looks at, drawn from the training part."""
+        return self._drawn("calibration inputs", "train", self._calibration, _CALIBRATION_SEED)
+
+    def quality(self) -> Finished:
+        """Inputs on which candidates are compared, drawn from the test part, with what is true of them."""
+        return self._drawn("quality inputs", "test", self.project.quality.samples, _QUALITY_SEED)
+
+    def draw_anew(self, samples: int, seed: int) -> Tensors:
+        """Inputs of a generator that needs noise alone."""
+        return self.family.draw(self.settings, samples, seed).inputs
+
+    def golden_inputs(self) -> dict[str, Any]:
+        """The first of the quality inputs."""
+        return {name: array[:GOLDEN_SAMPLES] for name, array in load_inputs(self.quality()).items()}
+
+    def _drawn(self, name: str, part: str, samples: int, seed: int) -> Finished:
+        data, trained = self.data.prepared(), self.trained()
+        stage = Stage(
+            name=name,
+            version=1,
+            quiet=True,
+            inputs={"data": data.digest, "model": trained.digest},
+            settings={
+                **settings_key(self.project.family, self.settings),
+                "part": part,
+                "samples": samples,
+                "seed": self.project.seed + seed,
+            },
+            tools=tools("torch", "train"),
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            from edgegen.export.golden import npz_bytes
+            from edgegen.train.deployed import load_model
+
+            model, _, _ = load_model({file: trained.files[file].path for file in MODEL_FILES})
+            chosen = getattr(load_dataset(paths(data)), part)
+            draw = self.family.draw(self.settings, samples, self.project.seed + seed, part=chosen, model=model)
+            (folder / INPUTS_FILE).write_bytes(npz_bytes(draw.inputs))
+            if draw.targets is not None:
+                (folder / TARGETS_FILE).write_bytes(npz_bytes({"targets": draw.targets}))
+            return {"samples": len(next(iter(draw.inputs.values())))}
+
+        return self.stages.run(stage, work)
+
+    def resumable(self, stage: Stage, work: Callable[[Path, Path], Mapping[str, Any]]) -> Finished:
+        """Runs a stage whose work keeps checkpoints outside its folder, and clears them once its result is safe."""
+        checkpoint = self._cache.checkpoints / stage.key
+
+        def begin(folder: Path) -> Mapping[str, Any]:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            return work(folder, checkpoint)
+
+        done = self.stages.run(stage, begin)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return done
+
+
+def tools(form: str, *rooms: str) -> dict[str, str]:
+    """What a stage on a form calls, with versions: libraries, and the code of these rooms."""
+    return {**versions(TOOLS[form]), "edgegen": source_digest(*rooms), "edgegen_runtime": driver_digest()}
+
+
+def load_inputs(drawn: Finished) -> dict[str, Any]:
+    """The arrays of ``ModelMaker.calibration`` or ``ModelMaker.quality`` by input name, a row a sample."""
+    from edgegen_runtime.arrays import read_arrays
+
+    return read_arrays(drawn.files[INPUTS_FILE].path)
+
+
+def load_targets(drawn: Finished) -> Any:
+    """What is true of those inputs, or None."""
+    from edgegen_runtime.arrays import read_arrays
+
+    return read_arrays(drawn.files[TARGETS_FILE].path)["targets"] if TARGETS_FILE in drawn.files else None
