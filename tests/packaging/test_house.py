@@ -47,7 +47,7 @@ except SystemExit as stop:
         "edgegen.devices.device",
         "edgegen.metrics.table",
         "edgegen.pipeline.plan",
-        "edgegen.data.sets",
+        "edgegen.data.shipped",
     ],
 )
 def test_tables_import_nothing_heavy(module: str) -> None:

@@ -19,7 +19,7 @@ from edgegen.bench.images import png_uri, side_by_side
 from edgegen.bench.labels import Box, leader, place_labels
 from edgegen.bench.report import render_report
 from edgegen.bench.summary import alternatives
-from edgegen.bench.view import operator_rows, quality_rows, verdict_rows
+from edgegen.bench.view import calibration_rows, operator_rows, quality_rows, verdict_rows
 from edgegen.bench.wording import band
 
 VOID = {"meta", "img", "br", "wbr", "link", "hr", "input"}
@@ -281,3 +281,15 @@ def test_matplotlib_and_jinja_are_imported_only_when_a_report_is_rendered():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_calibration_tells_how_far_figures_lie_apart_over_draws():
+    rows = calibration_rows(document())
+    assert (rows["samples"], rows["draws"], rows["findings"]) == (512, 3, ["one channel never changes"])
+    found = {row["name"]: row for row in rows["rows"]}
+    assert found["static-int8@onnx"]["figures"][1] == {"name": "PSNR, worst 5 %", "text": "30.8 to 31.9 dB"}
+    assert found["static-int8@litert"]["failed"] == "the quantizer failed"
+    page = render_report(document())
+    assert "30.8 to 31.9 dB" in page
+    assert "over 3 draws" in page
+    assert calibration_rows(document(calibration=None)) is None

@@ -136,7 +136,11 @@ class BundleWriter:
         self._store.tag(descriptor, f"{version}-evidence")
 
     def add_training(self, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> None:
-        """Adds the whole float model (``model.json``, ``model.safetensors``) and how its data came about."""
+        """Adds how data and model came about, and the whole float model where ``files`` holds it.
+
+        Args:
+            files: may hold ``model.json`` and ``model.safetensors``; others are left out.
+        """
         if self._core is None:
             raise RuntimeError("the training has a core as its subject: add the core first")
         subject, version = self._core

@@ -73,9 +73,12 @@ def check_evidence(layers: Mapping[str, Layer], core_digest: str) -> None:
 
 
 def check_training(layers: Mapping[str, Layer]) -> None:
-    """Refuses a training that is not of its files. Whether the weights are weights is for whoever reads them."""
+    """Refuses a training that is not of its files, the weights being optional as a whole.
+
+    Whether the weights are weights is for whoever reads them.
+    """
     found = {name: layer.media_type for name, layer in layers.items()}
-    if found != TRAINING_TYPES:
+    if found not in (TRAINING_TYPES, {PROVENANCE: TRAINING_TYPES[PROVENANCE]}):
         raise IntegrityError(
             "the training does not consist of its files",
             got=", ".join(sorted(found)),

@@ -3,7 +3,7 @@
 A bundle is an OCI image layout of up to three artifacts. The **core** is reproducible: model, contract, golden vectors,
 bill of materials and the verdicts that hold no clock. The **evidence** depends on the moment (result, report) and has
 the core as its ``subject``, so it can be made again without changing what was signed. The **training** has it as its
-subject too: the float model to fine-tune from, and how its data came about.
+subject too: how data and model came about, and the float model to fine-tune from.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TRAINING_TYPES = {
     "model.safetensors": "application/vnd.safetensors",
     PROVENANCE: "application/vnd.edgegen.provenance.v1+json",
 }
-"""File of the training -> media type; every one is required."""
+"""File of the training -> media type; the provenance alone is a training too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.artifacts.contents import check_core, check_evidence, check_files_beside, check_training
-from edgegen.artifacts.layout import BUNDLE_TYPE, EVIDENCE_TYPE, TRAINING_TYPE, BundleManifest
+from edgegen.artifacts.layout import (
+    BUNDLE_TYPE,
+    EVIDENCE_TYPE,
+    TRAINING_TYPE,
+    TRAINING_TYPES,
+    BundleManifest,
+)
 from edgegen.artifacts.sealed import Layer, SealedLayout
 from edgegen.core.errors import IntegrityError, UsageError
 from edgegen.core.store import MANIFEST_TYPE, REF_NAME
@@ -85,13 +91,14 @@ def training_files(bundle_dir: Path) -> Mapping[str, Path]:
     verify(bundle_dir)
     layout = SealedLayout(bundle_dir)
     descriptors = _by_type(layout.index())
-    if TRAINING_TYPE not in descriptors:
+    layers = layout.artifact(descriptors[TRAINING_TYPE]).layers if TRAINING_TYPE in descriptors else {}
+    if TRAINING_TYPES.keys() - layers.keys():
         raise UsageError(
             "the bundle holds no trained float model",
             where=str(bundle_dir),
             next_step="build it again with [export] training = true",
         )
-    return {name: layer.path for name, layer in layout.artifact(descriptors[TRAINING_TYPE]).layers.items()}
+    return {name: layer.path for name, layer in layers.items()}
 
 
 def _clause(name: str, layer: Layer) -> str:

@@ -9,35 +9,49 @@ from typing import TYPE_CHECKING, Any
 from edgegen.bench.wording import figure
 
 if TYPE_CHECKING:
-    import numpy as np
+    from edgegen.data.dataset import DataSet
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _PARTS = ("train", "validation", "test")
 _SHOWN_VALUES = 5
+_MOST_COLUMNS = 400  # of one page
+_ALONE = 2  # k-anonymity below that: somebody is alone with their values
 
 
-def render_data_page(document: Mapping[str, Any], samples: np.ndarray[Any, Any] | None = None) -> str:
+def render_data_page(document: Mapping[str, Any], dataset: DataSet | None = None) -> str:
     """The page for what ``pipeline.inspect`` found out.
 
     Args:
-        samples: prepared samples (samples, ...); pictured where they are images.
+        dataset: the prepared set, of which some samples are shown.
     """
     import jinja2
     import markupsafe
 
+    from edgegen.bench.data_examples import examples
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    columns = column_rows(document)
     return environment.get_template("data.html.jinja").render(
         document=document,
         css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         facts=facts(document),
         concerns=concerns(document),
-        parts=_PARTS,
+        parts=used_parts(document),
         classes=class_rows(document),
-        columns=column_rows(document),
-        picture=_picture(document, samples),
+        columns=columns[:_MOST_COLUMNS],
+        columns_left_out=max(0, len(columns) - _MOST_COLUMNS),
+        represented=represented(document),
+        calibration=calibration_rows(document),
+        done=done(document),
+        examples=None if dataset is None else examples(dataset),
     )
+
+
+def used_parts(document: Mapping[str, Any]) -> list[str]:
+    """The parts that have samples."""
+    return [part for part in _PARTS if document["form"]["samples"].get(part)]
 
 
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -70,6 +84,9 @@ def concerns(document: Mapping[str, Any]) -> list[str]:
             f"{leak['count']:,} of {leak['of']:,} {what} of the {leak['later']} part stand in the {leak['earlier']} "
             f"part too: {'; '.join(leak['first'])}"
         )
+    anonymity = checked["anonymity"]
+    if anonymity and anonymity["smallest"] < _ALONE:
+        said.append(f"One row alone has its values of {', '.join(anonymity['columns'])}: they single a person out")
     for cells in checked["private"]:
         where = f"cells of {cells['column']!r}"
         said.append(f"{cells['cells']:,} {where} look like {cells['kind']}, the first in row {cells['first']}")
@@ -84,14 +101,16 @@ def concerns(document: Mapping[str, Any]) -> list[str]:
 
 
 def class_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a class: samples by part, and its share of the training part."""
+    """A row a class: samples (rows of a table) by part, and its share of the training part."""
     found = document["checked"]["profile"]["classes"]
-    names = sorted({name for part in found.values() for name in part})
+    named = {name for part in found.values() for name in part}
+    order = [name for name in document["form"]["classes"] if name in named]
+    names = [*order, *sorted(named - set(order))]
     total = sum(found.get("train", {}).values()) or 1
     return [
         {
             "name": name,
-            "counts": [f"{found.get(part, {}).get(name, 0):,}" for part in _PARTS],
+            "counts": [f"{found.get(part, {}).get(name, 0):,}" for part in used_parts(document)],
             "share": 100 * found.get("train", {}).get(name, 0) / total,
         }
         for name in names
@@ -110,27 +129,65 @@ def _column_row(column: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": column["name"],
         "what": f"{column['type']}, {column['role']}{', ' + column['unit'] if column['unit'] else ''}",
-        "missing": f"{column['missing']:,}" if column["missing"] else "",
+        "missing": _missing(column),
         "distinct": _distinct(column),
         "range": "" if column["minimum"] is None else f"{figure(column['minimum'])} to {figure(column['maximum'])}",
         "mean": "" if column["mean"] is None else f"{figure(column['mean'])} ± {figure(column['std'])}",
         "median": figure(column["quantiles"]["0.5"]) if "0.5" in column["quantiles"] else "",
         "bars": [100 * count / top for count in histogram["counts"]] if histogram and top else [],
-        "values": ", ".join(f"{name} {count:,}" for name, count in values[:_SHOWN_VALUES])
+        "ends": [figure(histogram["edges"][0]), figure(histogram["edges"][-1])] if histogram and top else [],
+        "frequent": ", ".join(f"{name} {count:,}" for name, count in values[:_SHOWN_VALUES])
         + (f" and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else ""),
         "constant": column["constant"],
     }
+
+
+def represented(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A sensitive column each: a row a value, with its share of every part; values that no part has are left out."""
+    found = []
+    for item in document["checked"]["representation"]:
+        parts = [part for part in _PARTS if part in item["shares"]]
+        names = [name for name in item["shares"]["train"] if any(item["shares"][part].get(name) for part in parts)]
+        rows = [{"name": name, "shares": [100 * item["shares"][part].get(name, 0) for part in parts]} for name in names]
+        found.append({"column": item["column"], "evenness": item["evenness"], "parts": parts, "rows": rows})
+    return found
+
+
+def calibration_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What quantization looks at, for a person; empty where none was drawn."""
+    drawn = document.get("calibration")
+    if not drawn:
+        return []
+    return [
+        ("samples", f"{drawn['samples']:,} of {drawn['of']:,} training samples, drawn by seed {drawn['seed']}"),
+        ("range", f"{figure(drawn['minimum'])} to {figure(drawn['maximum'])}"),
+        ("training range", f"{figure(drawn['train_minimum'])} to {figure(drawn['train_maximum'])}"),
+        ("their bytes", f"sha256:{drawn['sha256']}"),
+        ("preprocessing", f"sha256:{drawn['preprocessing_sha256']}"),
+    ]
+
+
+def done(document: Mapping[str, Any]) -> list[str]:
+    """What became of the data, one sentence each."""
+    redacted = document["collected"]["redacted"]
+    labels = document["labels"]
+    said = [f"{count:,} x {what} taken out, a marker stands there" for what, count in redacted.items()]
+    if labels["judged"]:
+        decided = ", ".join(f"{kind} {count}" for kind, count in labels["decided"].items() if count)
+        said.append(
+            f"{labels['judged']:,} labels were looked over, {labels['suspected']:,} are suspected; "
+            f"decided: {decided or 'none'}, open: {labels['undecided']:,}"
+        )
+    return [*said, *labels["notes"], *document["cleaned"]["said"]]
+
+
+def _missing(column: Mapping[str, Any]) -> str:
+    if not column["missing"]:
+        return ""
+    return f"{column['missing']:,} ({100 * column['missing'] / (column['missing'] + column['count']):.1f} %)"
 
 
 def _distinct(column: Mapping[str, Any]) -> str:
     if column["distinct"] is None:
         return ""
     return f"{'' if column['distinct_exact'] else 'at least '}{column['distinct']:,}"
-
-
-def _picture(document: Mapping[str, Any], samples: np.ndarray[Any, Any] | None) -> str | None:
-    if samples is None or document["form"]["kind"] != "images":
-        return None
-    from edgegen.bench.images import mosaic_uri
-
-    return mosaic_uri(samples, columns=12)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.bench.pareto import pareto_points
 from edgegen.bench.summary import alternatives, caveats
 from edgegen.bench.view import (
+    calibration_rows,
     candidate_rows,
     change_rows,
     class_rows,
@@ -75,6 +76,7 @@ def render_report(
         latencies=latency_rows(document),
         memory=memory_rows(document),
         quality=quality_rows(document),
+        calibration=calibration_rows(document),
         training=training_rows(document),
         curves=_curves(document),
         known=known_name(document["candidates"]),

@@ -35,6 +35,7 @@ def result_document(
     bundle: Written | None = None,
     samples: int = 0,
     training: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     stages: Sequence[Finished] = (),
     not_measured: Sequence[str] = (),
@@ -49,6 +50,8 @@ def result_document(
         samples: how many inputs the quality figures rest on.
         training: evaluation of the trained model as ``train.figures.Evaluation`` writes it, with ``history`` (loss
             parts of every epoch) and ``data`` (name, parts, origin and licence of the set).
+        calibration: ``set`` (the record of the calibration samples), ``draws``, and ``spread`` (candidate -> figures'
+            ``low`` and ``high`` over draws of other samples, on this host).
         not_measured: sentences beside those that follow from the figures themselves.
         error: what ended the build, if something did.
     """
@@ -70,6 +73,7 @@ def result_document(
         "latency": _latency(chosen),
         "memory": _memory(chosen),
         "training": dict(training) if training else None,
+        "calibration": dict(calibration) if calibration else None,
         "environment": dict(environment or {}),
         "stages": [{"name": item.name, "seconds": round(item.seconds, 3), "cached": item.cached} for item in stages],
         "not_measured": [*_not_measured(candidates, verdicts), *not_measured],

@@ -41,6 +41,7 @@ _MEMORY = {
     "stack_bytes": ("stack", "exact", ""),
 }
 _OPERATORS = 12  # shown at most
+_SPREAD = ("psnr_db", "sqnr_db", "cosine")  # figures whose spread over calibration draws is shown
 
 
 def verdict_rows(document: Document) -> list[Row]:
@@ -202,7 +203,7 @@ def quality_rows(document: Document) -> list[Row]:
     for part, found in quality.items():
         figures: dict[str, Row] = {}
         for key, value in found.items():
-            name = re.sub("_(mean|worst5)$", "", key)
+            name = _metric(key)
             empty = dict.fromkeys(("mean", "worst5", "whole"), "")
             row = figures.setdefault(name, {"name": named(name), "means": meaning(name, part), **empty})
             # Whether the class is the same is yes or no for each sample, so the worst of them say nothing.
@@ -243,6 +244,32 @@ def training_rows(document: Document) -> Row | None:
     }
 
 
+def calibration_rows(document: Document) -> Row | None:
+    """Which samples quantization looked at, and how far each candidate's figures lie apart over other draws."""
+    calibration = document.get("calibration")
+    if not calibration:
+        return None
+    rows = []
+    for number, item in numbered(document):
+        found = calibration["spread"].get(item["name"])
+        if found is None:
+            continue
+        figures = [
+            {"name": _spelt(key), "text": f"{figure(ends['low'])} to {figure(ends['high'], unit_of(_metric(key)))}"}
+            for key, ends in found["figures"].items()
+            if _metric(key) in _SPREAD and ends["low"] is not None and ends["high"] is not None
+        ]
+        rows.append({"number": number, "name": item["name"], "figures": figures, "failed": found["failed"]})
+    chosen = calibration["set"]
+    return {
+        "samples": chosen.get("samples"),
+        "digest": chosen.get("digest", ""),
+        "findings": [item["said"] for item in chosen.get("findings", ())],
+        "draws": calibration["draws"],
+        "rows": rows,
+    }
+
+
 def confusion_rows(confusion: Mapping[str, Any] | None) -> Row | None:
     """The confusion matrix as rows of cells, each with its share of its row's samples, for shading."""
     if not confusion:
@@ -252,6 +279,14 @@ def confusion_rows(confusion: Mapping[str, Any] | None) -> Row | None:
         total = sum(counts) or 1
         rows.append({"name": name, "cells": [{"count": count, "share": count / total} for count in counts]})
     return {"classes": confusion["classes"], "rows": rows}
+
+
+def _metric(key: str) -> str:
+    return re.sub("_(mean|worst5)$", "", key)
+
+
+def _spelt(key: str) -> str:
+    return f"{named(_metric(key))}, {'worst 5 %' if key.endswith('worst5') else 'mean'}"
 
 
 def _means(item: Mapping[str, Any]) -> str:
