@@ -24,6 +24,8 @@ class Step:
     target: str  # "module:function" of (source folder, folder to write into, settings, context) -> figures or None
     settings: type = Nothing
     extra: str | None = None
+    calibrated: bool = False  # what it gives depends on the calibration inputs
+    narrows: bool = False  # removes channels: works on families that name their widths alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,20 @@ STEPS: dict[tuple[str, str], Step] = {
         Step(name="float32", form="torch", target="edgegen.compress.unchanged:apply"),
         Step(name="float32", form="onnx", target="edgegen.compress.unchanged:apply"),
         Step(name="float32", form="litert", target="edgegen.compress.unchanged:apply"),
-        Step(name="pruned", form="torch", target="edgegen.compress.torch_steps:apply_pruned", settings=Pruned),
-        Step(name="distilled", form="torch", target="edgegen.compress.torch_steps:apply_distilled", settings=Distilled),
+        Step(
+            name="pruned",
+            form="torch",
+            target="edgegen.compress.torch_steps:apply_pruned",
+            settings=Pruned,
+            narrows=True,
+        ),
+        Step(
+            name="distilled",
+            form="torch",
+            target="edgegen.compress.torch_steps:apply_distilled",
+            settings=Distilled,
+            narrows=True,
+        ),
         Step(name="float16", form="onnx", target="edgegen.compress.onnx_float16:apply"),
         Step(name="weight-int8", form="onnx", target="edgegen.compress.onnx_weight_int8:apply", settings=WeightInt8),
         Step(
@@ -54,7 +68,13 @@ STEPS: dict[tuple[str, str], Step] = {
             target="edgegen.compress.onnx_dynamic_int8:apply",
             settings=WeightGranularity,
         ),
-        Step(name="static-int8", form="onnx", target="edgegen.compress.onnx_static_int8:apply", settings=StaticInt8),
+        Step(
+            name="static-int8",
+            form="onnx",
+            target="edgegen.compress.onnx_static_int8:apply",
+            settings=StaticInt8,
+            calibrated=True,
+        ),
         Step(name="float16", form="litert", target="edgegen.compress.litert_quantize:apply_float16", extra="litert"),
         Step(
             name="weight-int8",
@@ -76,6 +96,7 @@ STEPS: dict[tuple[str, str], Step] = {
             target="edgegen.compress.litert_quantize:apply_static_int8",
             settings=StaticInt8,
             extra="litert",
+            calibrated=True,
         ),
     )
 }

@@ -49,6 +49,9 @@ class QualityTable:
     samples: int = setting(
         64, doc="inputs on which a candidate is compared with the float model", minimum=2, maximum=100_000
     )
+    second_training: bool = setting(
+        True, doc="train a second model from another seed, to tell how much of a figure is luck of the seed"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.prove import Made, Proof, Prover
+from edgegen.pipeline.spread import calibration_spread
 
 if TYPE_CHECKING:
     import pandas
@@ -140,7 +141,9 @@ def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) ->
     found = Found(made=made, lost=lost, proofs=proofs, identity=identity, missing=missing)
     candidates = [candidate(planned, found, ordered.profile) for planned in ordered.planned]
     choice = choose(candidates, ordered.budgets, ordered.profile)
-    return hand_over(Outcome(order=ordered, choice=choice, found=found, evaluated=evaluated), maker, stages)
+    spread = calibration_spread(maker, made, ordered.settings.data.calibration.seeds)
+    outcome = Outcome(order=ordered, choice=choice, found=found, evaluated=evaluated, spread=spread)
+    return hand_over(outcome, maker, stages)
 
 
 def _connect(ordered: Order, settings: DeviceSettings) -> Device:

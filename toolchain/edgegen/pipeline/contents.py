@@ -38,6 +38,7 @@ class Outcome:
     choice: Choice
     found: Found
     evaluated: Finished
+    spread: Mapping[str, Any]  # as ``spread.calibration_spread`` gives it
 
     @property
     def exit_code(self) -> ExitCode:
@@ -72,7 +73,10 @@ def core_contents(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Sta
 
 
 def provenance(model: ModelMaker) -> dict[str, Any]:
-    """How the data and the model came about: every step's record and the digest of what it gave."""
+    """How the data and the model came about: every step's record and the digest of what it gave.
+
+    The profile of the data stays behind: its most frequent values and ranges are nobody's business who gets a bundle.
+    """
     data = model.data
     steps = {
         "collect": data.collected(),
@@ -89,8 +93,12 @@ def provenance(model: ModelMaker) -> dict[str, Any]:
         "family": model.project.family,
         "settings": write_record(model.settings),
         "training": write_record(model.training),
-        "steps": {name: {"digest": done.digest, "record": done.record} for name, done in steps.items()},
+        "steps": {name: {"digest": done.digest, "record": _without_profile(done.record)} for name, done in steps.items()},
     }
+
+
+def _without_profile(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "profile"}
 
 
 def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -> Finished:

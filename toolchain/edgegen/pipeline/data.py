@@ -18,6 +18,7 @@ from edgegen.data.collect.source import find_source
 from edgegen.data.collect.source import source_digest as content_digest
 from edgegen.data.collected import Collected, read_collected
 from edgegen.data.dataset import Form, load_dataset
+from edgegen.data.review import ISSUES_FILE, decisions_digest, restore_review, review_path
 from edgegen.data.settings import DataSettings
 
 _TOOLS = ("numpy", "pandas", "pyarrow", "pandera", "scikit-learn", "scipy", "cleanlab", "SQLAlchemy", "pillow")
@@ -47,10 +48,18 @@ class DataMaker:
 
             return collect(self._settings, self._folder, folder, self._progress)
 
-        return self._run("collect", {"source": self._digest}, {key: self._plain[key] for key in _COLLECTING}, work)
+        settings = {key: self._plain[key] for key in _COLLECTING}
+        settings["redact"] = self._settings.check.privacy == "redact"
+        return self._run("collect", {"source": self._digest}, settings, work)
 
     def labelled(self) -> Finished:
-        """What a person decided about labels; its files stand in for those that were collected."""
+        """What a person decided about labels; its files stand in for those that were collected.
+
+        The key knows of decisions alone: that this step writes suspected labels into the review changes nothing.
+
+        Raises:
+            UsageError: a review that cannot be read, or lies outside the project.
+        """
         raw = self.collected()
 
         def work(folder: Path) -> Mapping[str, Any]:
@@ -58,10 +67,13 @@ class DataMaker:
 
             return label(paths(raw), self._raw(), self._settings, self._folder, self._seed, folder)
 
-        review = self._settings.label.review
-        decisions = self._folder / review if review else None
-        inputs = {"raw": raw.digest, "decisions": _digest_of(decisions)}
-        return self._run("label", inputs, {"label": self._plain["label"], **self._columns()}, work)
+        review = review_path(self._settings.label.review, self._folder)
+        inputs = {"raw": raw.digest, "decisions": decisions_digest(review)}
+        settings = {"label": self._plain["label"], "split": self._plain["split"], **self._columns()}
+        done = self._run("label", inputs, settings, work)
+        if review is not None:
+            restore_review(review, paths(done).get(ISSUES_FILE))
+        return done
 
     def split(self) -> Finished:
         """Which sample belongs to which part."""
@@ -117,20 +129,30 @@ class DataMaker:
         inputs = {"raw": raw.digest, "labels": labelled.digest, "split": split.digest, "fitted": fitted.digest}
         return self._run("prepare", inputs, {**self._shaping(), "tokens": self._tokens}, work)
 
-    def calibrated(self) -> Finished:
-        """Which training samples quantization looks at, and what is to be said of them.
+    def calibrated(self, draw: int = 0) -> Finished:
+        """Which training samples quantization looks at (``calibration.npy``), and what is to be said of them.
+
+        Args:
+            draw: number of the draw, where the spread over several is reported.
 
         Raises:
             UsageError: calibration samples that quantization would be misled by.
         """
-        data = self.prepared()
+        data, seed = self.prepared(), self._seed + draw
 
         def work(folder: Path) -> Mapping[str, Any]:
             from edgegen.data.calibration import calibrate
 
-            return calibrate(load_dataset(paths(data)), self._settings.calibration, self._seed)
+            return calibrate(load_dataset(paths(data)), self._settings.calibration, seed, folder)
 
-        return self._run("calibration set", {"data": data.digest}, {"calibration": self._plain["calibration"]}, work)
+        settings = {"samples": self._settings.calibration.samples, "seed": seed}
+        return self._run("calibration set", {"data": data.digest}, settings, work)
+
+    def outgoing(self) -> Finished:
+        """The collected samples for use outside; where personal data are refused, they do not leave this way either."""
+        if self._settings.check.privacy == "refuse":
+            self.checked()
+        return self.collected()
 
     def form(self) -> Form:
         """What the prepared samples look like."""
@@ -140,7 +162,7 @@ class DataMaker:
         return read_collected(self.collected().record)
 
     def _columns(self) -> dict[str, Any]:
-        return {"columns": self._plain["columns"], "seed": self._seed}
+        return {"columns": self._plain["columns"], "window": self._plain["window"], "seed": self._seed}
 
     def _shaping(self) -> dict[str, Any]:
         """Everything but what only training and compression read."""
@@ -173,9 +195,3 @@ class DataMaker:
 def paths(done: Finished) -> dict[str, Path]:
     """A stage's files by name."""
     return {name: blob.path for name, blob in done.files.items()}
-
-
-def _digest_of(path: Path | None) -> str:
-    from edgegen.core.digests import sha256_file
-
-    return sha256_file(path) if path is not None and path.is_file() else ""

@@ -39,8 +39,8 @@ def hand_over(outcome: Outcome, maker: Maker, stages: Stages) -> Mapping[str, An
     contents = core_contents(outcome, chosen, maker, stages)
     with writing_bundle(folder) as writer:
         written = writer.add_core(contents)
-        if outcome.order.project.keep_training:
-            writer.add_training(paths(maker.model.trained()), provenance(maker.model))
+        kept = paths(maker.model.trained()) if outcome.order.project.keep_training else {}
+        writer.add_training(kept, provenance(maker.model))
         document = _document(outcome, maker, stages, written)
         documents = _documents(document, outcome, stages)
         writer.add_evidence(documents)
@@ -81,6 +81,7 @@ def _document(outcome: Outcome, maker: Maker, stages: Stages, bundle: Written | 
         bundle=bundle,
         samples=ordered.project.quality.samples,
         training=_training(outcome, maker),
+        # calibration=_calibration(outcome, maker),
         environment=_environment(ordered, outcome.found.identity),
         stages=stages.finished,
         not_measured=[outcome.found.missing] if outcome.found.missing else [],
@@ -166,4 +167,13 @@ def _training(outcome: Outcome, maker: Maker) -> dict[str, Any]:
             "licence_doubt": form.licence_doubt,
             "synthetic": form.synthetic,
         },
+    }
+
+
+def _calibration(outcome: Outcome, maker: Maker) -> dict[str, Any]:
+    """Which samples quantization looked at, and how much another draw of them would have changed."""
+    return {
+        "set": maker.model.data.calibrated().record,
+        "draws": outcome.order.settings.data.calibration.seeds,
+        "spread": dict(outcome.spread),
     }

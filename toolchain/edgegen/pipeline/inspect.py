@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from edgegen.pipeline.alone import open_project
 from edgegen.pipeline.data import paths
 
 PAGE = "data.html"
-_PICTURED = 48  # samples on the page, of the training part
+_INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")  # as a number is written back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +56,8 @@ def inspect_data(
     }
     from edgegen.bench.data_page import render_data_page
 
-    samples = load_dataset(paths(data.prepared())).train.x[:_PICTURED]
     page = out or model.project.folder / "build" / PAGE
-    _write(page, render_data_page(document, samples).encode())
+    _write(page, render_data_page(document, load_dataset(paths(data.prepared()))).encode())
     return Inspected(document=document, page=page)
 
 
@@ -96,6 +97,9 @@ def draw_samples(
 ) -> Any:
     """Draws from a project's own generator into an .npz that says it is synthetic.
 
+    What a conditional model draws comes with labels: the classes' own numbers, or where their names are no integers,
+    their places in the order of the data.
+
     Raises:
         UsageError: the model draws no images.
     """
@@ -129,8 +133,17 @@ def draw_samples(
         seed=seed,
         model=f"{model.project.name} {model.project.version}",
         model_sha256=trained.files[DEPLOYED_FILES[1]].sha256,
+        labels_of=partial(_asked, model.data.form().classes) if "condition" in names else None,
         progress=progress,
     )
+
+
+def _asked(classes: Sequence[str], inputs: Mapping[str, Any]) -> Any:
+    """The classes that one-hot conditions (samples, classes) ask for: (samples,) int64."""
+    import numpy as np
+
+    numbers = [int(name) for name in classes] if all(map(_INTEGER.fullmatch, classes)) else range(len(classes))
+    return np.array(numbers, dtype=np.int64)[inputs["condition"].argmax(axis=1)]
 
 
 def export_rows(
@@ -142,11 +155,13 @@ def export_rows(
         UsageError: the data are no table, or the destination is none that can be written.
     """
     model = open_project(project, overrides=overrides, progress=progress)
-    collected = read_collected(model.data.collected().record)
+    done = model.data.outgoing()
+    collected = read_collected(done.record)
     if collected.carrier != "rows":
         raise UsageError("only tables are exported", where="[data]", got=collected.kind, expected="rows and columns")
     write = load("edgegen.data.write:export", extra="data")
-    write(paths(model.data.collected())[ROWS_FILE], destination, table=table, progress=progress)
+    write(paths(done)[ROWS_FILE], destination, table=table)
+    progress.say(f"{collected.samples:,} rows are written")
     return collected.samples
 
 

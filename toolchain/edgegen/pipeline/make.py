@@ -37,10 +37,13 @@ class Maker:
         self._steps = steps
         self._progress = progress
 
-    def exported(self, planned: Planned) -> Finished:
+    def exported(self, planned: Planned, draw: int = 0) -> Finished:
         """A candidate's model file, golden vectors and export record.
 
         ``record`` has ``export``, ``changed`` (sentences), and ``refused`` (why it is not a candidate, or empty).
+
+        Args:
+            draw: which draw of calibration inputs the steps on the file look at; every other one is made for comparison.
 
         Raises:
             BuildError: a conversion or a step failed.
@@ -48,10 +51,10 @@ class Maker:
         """
         source = self._generator(planned.torch_steps)
         base = self._converted(source, planned.name.format)
-        calibration, quality = self.model.calibration(), self.model.quality()
+        calibration, quality = self.model.calibration(draw), self.model.quality()
         steps = planned.format_steps
         stage = Stage(
-            name=f"export {planned.name}",
+            name=f"export {planned.name}" + (f", calibration draw {draw + 1}" if draw else ""),
             version=1,
             inputs={
                 "model": base.digest,
@@ -67,9 +70,11 @@ class Maker:
             },
             tools=tools(planned.name.format, "compress", "export", "train"),
         )
-        return self.stages.run(stage, lambda folder: self._export(planned, source, base, folder))
+        return self.stages.run(stage, lambda folder: self._export(planned, source, base, calibration, folder))
 
-    def _export(self, planned: Planned, source: Finished, base: Finished, folder: Path) -> Mapping[str, Any]:
+    def _export(
+        self, planned: Planned, source: Finished, base: Finished, calibration: Finished, folder: Path
+    ) -> Mapping[str, Any]:
         from edgegen.export.finish import finish_export
 
         form = planned.name.format
@@ -77,7 +82,7 @@ class Maker:
         current = _materialize(base.files, FORM_FILES[form], work / "0")
         changed: list[str] = list(source.record.get("changed", ()))
         refused = str(source.record.get("refused", ""))
-        context = self._context(source)
+        context = self._context(source, calibration)
         for index, step in enumerate(planned.format_steps, start=1):
             following = work / str(index)
             following.mkdir()
@@ -125,7 +130,9 @@ class Maker:
 
         def work(folder: Path, checkpoint: Path) -> Mapping[str, Any]:
             inside = _materialize(before.files, DEPLOYED_FILES, folder / ".torch")
-            context = self._context(parent, checkpoint=checkpoint, folder=folder / ".parent")
+            context = self._context(
+                parent, self.model.calibration(), checkpoint=checkpoint, folder=folder / ".parent"
+            )
             try:
                 applied = apply_step(find_step(step, "torch"), inside, folder, settings, context)
                 changed, refused = list(applied.changed), ""
@@ -146,9 +153,11 @@ class Maker:
             "threads": self.model.training.threads,
         }
 
-    def _context(self, parent: Finished, *, checkpoint: Path | None = None, folder: Path | None = None) -> StepContext:
+    def _context(
+        self, parent: Finished, calibration: Finished, *, checkpoint: Path | None = None, folder: Path | None = None
+    ) -> StepContext:
         return StepContext(
-            inputs=load_inputs(self.model.calibration()),
+            inputs=load_inputs(calibration),
             seed=self.model.project.seed + _STEP_SEED,
             threads=self.model.training.threads,
             parent=None if folder is None else _materialize(parent.files, DEPLOYED_FILES, folder),

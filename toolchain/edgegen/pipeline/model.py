@@ -42,7 +42,7 @@ _OTHER_SEED, _CALIBRATION_SEED, _QUALITY_SEED = 1, 1_000, 2_000
 
 Watch: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
-INPUTS_FILE, TARGETS_FILE = "inputs.npz", "targets.npz"
+TARGETS_FILE = "targets.npy"
 
 
 class ModelMaker:
@@ -56,7 +56,7 @@ class ModelMaker:
         self.family = find_family(project.family)
         self._written = settings.model
         self.training = settings.train
-        self._calibration = settings.data.calibration.samples
+        self._calibration = settings.data.calibration
         self._augment = settings.data.augment
         self.data = DataMaker(settings.data, project.folder, project.seed, stages, progress, tokens=self.family.tokens)
 
@@ -190,13 +190,15 @@ class ModelMaker:
     def evaluated(self) -> Finished:
         """How good the trained model is, beside the noise of the figures: other draws, and another training seed."""
         trained, features, data = self.trained(), self.features(), self.data.prepared()
-        other = self._trained("train another seed", self.project.seed + _OTHER_SEED)
+        other = None
+        if self.project.quality.second_training:
+            other = self._trained("train another seed", self.project.seed + _OTHER_SEED)
         stage = Stage(
             name="evaluate",
             version=1,
             inputs={
                 "model": trained.digest,
-                "other": other.digest,
+                "other": other.digest if other else "",
                 "features": features.digest,
                 "data": data.digest,
             },
@@ -205,7 +207,7 @@ class ModelMaker:
         )
         return self.stages.run(stage, lambda folder: self._evaluate(trained, other, features))
 
-    def _evaluate(self, trained: Finished, other: Finished, features: Finished) -> Mapping[str, Any]:
+    def _evaluate(self, trained: Finished, other: Finished | None, features: Finished) -> Mapping[str, Any]:
         from edgegen.train.evaluate import evaluate
         from edgegen.train.feature_net import load_feature_net
 
@@ -214,14 +216,15 @@ class ModelMaker:
             load_dataset(paths(self.data.prepared())),
             None if "absent" in features.record else load_feature_net(paths(features)),
             seed=self.project.seed,
-            other=paths(other),
+            other=None if other is None else paths(other),
         )
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
-    def calibration(self) -> Finished:
-        """Inputs that quantization looks at, drawn from the training part."""
-        return self._drawn("calibration inputs", "train", self._calibration, _CALIBRATION_SEED)
+    def calibration(self, draw: int = 0) -> Finished:
+        """Inputs that quantization looks at, drawn from the training part; each ``draw`` gives others."""
+        name = f"calibration inputs, draw {draw + 1}" if draw else "calibration inputs"
+        return self._drawn(name, "train", self._calibration.samples, _CALIBRATION_SEED + draw)
 
     def quality(self) -> Finished:
         """Inputs on which candidates are compared, drawn from the test part, with what is true of them."""
@@ -252,16 +255,18 @@ class ModelMaker:
         )
 
         def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.export.golden import npz_bytes
+            import numpy as np
+
             from edgegen.train.deployed import load_model
 
             model, _, _ = load_model({file: trained.files[file].path for file in MODEL_FILES})
             chosen = getattr(load_dataset(paths(data)), part)
             draw = self.family.draw(self.settings, samples, self.project.seed + seed, part=chosen, model=model)
-            (folder / INPUTS_FILE).write_bytes(npz_bytes(draw.inputs))
+            for number, array in enumerate(draw.inputs.values()):
+                np.save(folder / _input_file(number), array, allow_pickle=False)
             if draw.targets is not None:
-                (folder / TARGETS_FILE).write_bytes(npz_bytes({"targets": draw.targets}))
-            return {"samples": len(next(iter(draw.inputs.values())))}
+                np.save(folder / TARGETS_FILE, draw.targets, allow_pickle=False)
+            return {"inputs": list(draw.inputs), "samples": len(next(iter(draw.inputs.values())))}
 
         return self.stages.run(stage, work)
 
@@ -284,14 +289,19 @@ def tools(form: str, *rooms: str) -> dict[str, str]:
 
 
 def load_inputs(drawn: Finished) -> dict[str, Any]:
-    """The arrays of ``ModelMaker.calibration`` or ``ModelMaker.quality`` by input name, a row a sample."""
-    from edgegen_runtime.arrays import read_arrays
+    """The arrays of ``ModelMaker.calibration`` or ``ModelMaker.quality`` by input name, a row a sample; mapped."""
+    import numpy as np
 
-    return read_arrays(drawn.files[INPUTS_FILE].path)
+    files = {name: drawn.files[_input_file(number)].path for number, name in enumerate(drawn.record["inputs"])}
+    return {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in files.items()}
 
 
 def load_targets(drawn: Finished) -> Any:
     """What is true of those inputs, or None."""
-    from edgegen_runtime.arrays import read_arrays
+    import numpy as np
 
-    return read_arrays(drawn.files[TARGETS_FILE].path)["targets"] if TARGETS_FILE in drawn.files else None
+    return np.load(drawn.files[TARGETS_FILE].path, allow_pickle=False) if TARGETS_FILE in drawn.files else None
+
+
+def _input_file(number: int) -> str:
+    return f"input-{number}.npy"

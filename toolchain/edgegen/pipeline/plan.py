@@ -16,6 +16,7 @@ from edgegen.core.models import CandidateName
 from edgegen.core.project import Project
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import installed
+from edgegen.train.families import widths_setting
 
 PARENT = "float32"
 """The recipe that changes nothing: the reference that every other is compared with."""
@@ -47,7 +48,9 @@ def plan(project: Project, profile: TargetProfile) -> tuple[Planned, ...]:
     if (PARENT,) not in recipes:
         # Without the float parent there is nothing to compare quality or cost with.
         recipes.insert(0, (PARENT,))
-    return tuple(_planned(steps, format_name, profile) for steps in recipes for format_name in project.formats)
+    return tuple(
+        _planned(steps, format_name, profile, project.family) for steps in recipes for format_name in project.formats
+    )
 
 
 def step_settings(project: Project) -> dict[tuple[str, str], Any]:
@@ -104,7 +107,7 @@ def _forms(step: str) -> set[str]:
     return {form for name, form in STEPS if name == step}
 
 
-def _planned(steps: tuple[str, ...], format_name: str, profile: TargetProfile) -> Planned:
+def _planned(steps: tuple[str, ...], format_name: str, profile: TargetProfile, family: str) -> Planned:
     torch_steps = tuple(step for step in steps if step != PARENT and "torch" in _forms(step))
     format_steps = tuple(step for step in steps if step not in torch_steps and step != PARENT)
     return Planned(
@@ -112,7 +115,7 @@ def _planned(steps: tuple[str, ...], format_name: str, profile: TargetProfile) -
         runtime=profile.runtimes.get(format_name, ""),
         torch_steps=torch_steps,
         format_steps=format_steps,
-        not_built=_obstacle(format_steps, format_name, profile),
+        not_built=_obstacle(format_steps, format_name, profile) or _unfit(torch_steps, family),
     )
 
 
@@ -124,4 +127,12 @@ def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProf
     for step in format_steps:
         if (step, format_name) not in STEPS:
             return NOT_BUILT.get((step, format_name), f"there is no {step} for {format_name}")
+    return ""
+
+
+def _unfit(torch_steps: Iterable[str], family: str) -> str:
+    """Why a step on the trained model cannot be applied to this family; empty if all can."""
+    for step in torch_steps:
+        if STEPS[step, "torch"].narrows and not widths_setting(family):
+            return f"{step} removes channels of a generator of images; the family {family!r} names none"
     return ""

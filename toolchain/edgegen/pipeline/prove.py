@@ -116,32 +116,6 @@ class Prover:
         _save(outputs, folder / OUTPUTS)
         return {"reading": reading}
 
-    def _on_host(self, made: Made) -> Finished:
-        form = made.planned.name.format
-        stage = Stage(
-            name=f"run {made.planned.name} on this host",
-            version=1,
-            quiet=True,
-            inputs={
-                "model": made.exported.files[FORMATS[form]].sha256,
-                "quality": self._maker.model.quality().digest,
-            },
-            settings={"machine": machine_class()},
-            tools={
-                **versions(TOOLS[form]),
-                "edgegen": source_digest("export"),
-                "edgegen_runtime": driver_digest(),
-            },
-        )
-
-        def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.export.host_runtime import run_on_host
-
-            _save(run_on_host(made.model, form, load_inputs(self._maker.model.quality())), folder / OUTPUTS)
-            return {}
-
-        return self._maker.stages.run(stage, work)
-
     # -- quality -------------------------------------------------------------------------------------------------
 
     def _judged(self, made: Made, readings: Mapping[str, Finished | str]) -> Proof:
@@ -161,7 +135,7 @@ class Prover:
 
     def _quality(self, made: Made, measured: Finished, parent: Finished) -> Mapping[str, Mapping[str, float]]:
         features, inputs = self._maker.model.features(), self._maker.model.quality()
-        other = None if self._profile.isa in (platform.machine(), "null") else self._on_host(made)
+        other = None if self._profile.isa in (platform.machine(), "null") else on_host(self._maker, made)
         stage = Stage(
             name=f"quality of {made.planned.name} on {self._profile.name}",
             version=1,
@@ -199,6 +173,34 @@ class Prover:
             return quality
 
         return self._maker.stages.run(stage, work).record
+
+
+def on_host(maker: Maker, made: Made) -> Finished:
+    """What this host's runtime gives for a candidate's file and the quality inputs, as ``OUTPUTS``."""
+    form = made.planned.name.format
+    stage = Stage(
+        name=f"run {made.planned.name} on this host",
+        version=1,
+        quiet=True,
+        inputs={
+            "model": made.exported.files[FORMATS[form]].sha256,
+            "quality": maker.model.quality().digest,
+        },
+        settings={"machine": machine_class()},
+        tools={
+            **versions(TOOLS[form]),
+            "edgegen": source_digest("export"),
+            "edgegen_runtime": driver_digest(),
+        },
+    )
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        from edgegen.export.host_runtime import run_on_host
+
+        _save(run_on_host(made.model, form, load_inputs(maker.model.quality())), folder / OUTPUTS)
+        return {}
+
+    return maker.stages.run(stage, work)
 
 
 def _save(tensors: Tensors, path: Path) -> None:
