@@ -49,7 +49,7 @@ def examples(dataset: DataSet) -> Examples | None:
         joined = ("" if len(words) < 2 or dataset.form.bytes_per_token is not None else " ").join
         texts = tuple(joined(words[token] if token < len(words) else "?" for token in row) for row in rows)
         return Examples(caption="The first rows of tokens, spelt out.", texts=texts)
-    if kind == "series" or kind == "audio":
+    if kind in ("series", "audio"):
         return _curves(dataset)
     return None
 

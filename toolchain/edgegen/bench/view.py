@@ -239,6 +239,7 @@ def training_rows(document: Document) -> Row | None:
         "columns": {key: title for key, title in columns.items() if key in present},
         "samples": training["samples"],
         "notes": training.get("notes") or [],
+        "sample_text": training.get("sample_text") or "",
         "confusion": confusion_rows(training.get("confusion")),
         "data": training.get("data"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ def command(project: Path | None, out: Path | None, overrides: tuple[str, ...], 
     from edgegen.train.hardware import replicas
 
     leads = replicas().leads
+    if replicas().world > 1:
+        # While processes wait for each other no handler of Python's runs, and torchrun would wait half a minute.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with progress(quiet=quiet or not leads) as teller:
         trained = train_project(project, out=out, overrides=overrides, progress=teller)
     if not leads:

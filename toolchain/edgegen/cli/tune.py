@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from edgegen.cli.console import output_options, print_json, progress
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
 )
 @output_options
-def command(project: Path | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def command(project: Path | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> int:
     """Search the settings that [tune.space] names for the least validation loss."""
     from edgegen.pipeline.tune import tune_project
 
@@ -27,6 +28,7 @@ def command(project: Path | None, overrides: tuple[str, ...], as_json: bool, qui
         print_json(document)
     else:
         _show(document)
+    return int(document["exit_code"])
 
 
 def _show(document: Mapping[str, Any]) -> None:
@@ -49,8 +51,10 @@ def _show(document: Mapping[str, Any]) -> None:
         table.add_row(str(trial["number"]), value, str(trial["epochs"]), *cells, state, style=style)
     console.print(table)
     if best:
-        flags = " ".join(f"--set '{item}'" for item in document["overrides"])
+        flags = " ".join(f"--set {shlex.quote(item)}" for item in document["overrides"])
         console.print(f"\nTo use the best: edgegen train {escape(flags)}", soft_wrap=True)
+    else:
+        console.print("\nNo trial came to an end; what each failed of is in build/tune/result.json.", soft_wrap=True)
 
 
 def _spelled(value: Any) -> str:

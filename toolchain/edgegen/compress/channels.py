@@ -1,7 +1,7 @@
 """Which channels matter, and a narrower copy of a generator that keeps those.
 
-Works on a chain: a Sequential of linear layers, convolutions and layers without weights, whose widths are the family
-setting ``decoder_channels``, one for every weighted layer but the last.
+Works on a chain: a Sequential of linear layers, convolutions and layers without weights, whose widths are a setting
+that the family names (``families.Narrows``), one for every weighted layer but the last.
 
 Source of the score: the variance of a channel's activation is what its removal loses once its mean is folded into the
 next layer's bias (the idea of Molchanov et al., arXiv 1611.06440, with the next layer's weights as sensitivity).
@@ -16,9 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from edgegen.core.errors import BuildError
-from edgegen.train.families import find_family
+from edgegen.train.families import find_family, widths_setting
 
-WIDTHS = "decoder_channels"
+
+def widths_of(family: str, settings: Any) -> tuple[int, ...]:
+    """Channels of the deployed part, one for every weighted layer but the last.
+
+    Raises:
+        BuildError: the family has no such setting.
+    """
+    name = widths_setting(family)
+    if not name:
+        raise BuildError(
+            f"models of the family {family!r} have no channels that could be removed",
+            next_step="leave pruned and distilled out of [compress] recipes for this family",
+        )
+    return tuple(getattr(settings, name))
 
 
 def scaled(widths: tuple[int, ...], share: float, multiple: int) -> tuple[int, ...]:
@@ -37,33 +50,33 @@ def narrower(
     Raises:
         BuildError: the generator is not a chain of layers with widths of its own.
     """
-    layers = _weighted_layers(module, settings)
+    setting = widths_setting(family)
+    layers = _weighted_layers(module, widths_of(family, settings))
     kept: list[Tensor | None] = [
         torch.sort(torch.topk(score, width).indices).values
         for score, width in zip(_importance(module, layers, inputs), widths, strict=True)
     ]
     means = _means(module, layers, inputs)
-    smaller = dataclasses.replace(settings, **{WIDTHS: widths})
+    smaller = dataclasses.replace(settings, **{setting: widths})
     builder = find_family(family)
     with torch.random.fork_rng(devices=[]):
         copy = builder.deployed(builder.build(smaller)).eval()
     before: Tensor | None = None
-    for index, (old, new) in enumerate(zip(layers, _weighted_layers(copy, smaller), strict=True)):
+    for index, (old, new) in enumerate(zip(layers, _weighted_layers(copy, widths), strict=True)):
         after = kept[index] if index < len(kept) else None
         _copy_layer(old, new, before, after, means[index])
         before = after
     return copy, smaller
 
 
-def _weighted_layers(module: nn.Module, settings: Any) -> list[Any]:
-    widths = getattr(settings, WIDTHS, None)
+def _weighted_layers(module: nn.Module, widths: tuple[int, ...]) -> list[Any]:
     layers = [layer for layer in module.modules() if list(layer.parameters(recurse=False))]
     chain = isinstance(module, nn.Sequential) and all(isinstance(layer, (nn.Linear, nn.Conv2d)) for layer in layers)
-    if widths is None or not chain or len(layers) != len(widths) + 1:
+    if not chain or len(layers) != len(widths) + 1:
         raise BuildError(
             "channels of this generator cannot be removed",
-            got=type(module).__name__,
-            expected=f"a chain of linear layers and convolutions with the family setting {WIDTHS!r}",
+            got=f"{type(module).__name__} with {len(layers)} weighted layers",
+            expected=f"a chain of {len(widths) + 1} linear layers and convolutions",
             next_step="leave pruned and distilled out of [compress] recipes for this family",
         )
     return layers

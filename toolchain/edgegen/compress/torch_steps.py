@@ -55,13 +55,13 @@ def _shrink(
             drawn: Tensors = draw(samples, seed)
             return tuple(torch.from_numpy(drawn[name]) for name in names)
 
-        before = getattr(shape, channels.WIDTHS, ())
-        widths = channels.scaled(tuple(before), share, settings.multiple)
+        before = channels.widths_of(family, shape)
+        widths = channels.scaled(before, share, settings.multiple)
         student, narrow = (
             channels.narrower(
                 module, family, shape, widths, latents(_JUDGED_SAMPLES, matching.step_seed(context.seed, -2))
             )
-            if widths != tuple(before)
+            if widths != before
             else (copy.deepcopy(module), shape)
         )
         untrained, _ = matching.paired_psnr_db(student, parent, latents, context.seed)
@@ -74,7 +74,7 @@ def _shrink(
             "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
             "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
         }
-        if widths != tuple(before):
+        if widths != before:
             matching.match(student, parent, latents, schedule, context, key=key, task=task)
         mean, worst = matching.paired_psnr_db(student, parent, latents, context.seed)
         if mean < untrained:

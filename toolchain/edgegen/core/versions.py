@@ -20,6 +20,7 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     return {name: installed(name) or "absent" for name in distributions}
 
 
+@cache
 def installed(distribution: str) -> str | None:
     """The installed version of a distribution, or None."""
     try:

@@ -207,11 +207,11 @@ def rows(files: Files, names: Sequence[str] | None = None) -> Iterator[pd.DataFr
     return frames
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """The lines of a text as ``split.npy`` counts them, without their ends."""
+def lines(path: Path, *, ends: bool = False) -> Iterator[bytes]:
+    """The lines of a text as ``split.npy`` counts them, without their ends or with them."""
     with path.open("rb") as stream:
         for line in stream:
-            yield line.removesuffix(b"\n")
+            yield line if ends else line.removesuffix(b"\n")
 
 
 def cell_texts(values: pd.Series) -> Array:

@@ -37,6 +37,7 @@ class Collected:
     licence: str = setting(doc="the licence as the origin declares it")
     licence_doubt: str = setting("", doc="what is not known about the licence")
     synthetic: bool = setting(False, doc="drawn from a model or a formula")
+    redacted: Mapping[str, int] = setting({}, doc="cells or lines by 'column: kind' that markers stand in for now")
     rate_hz: int | None = setting(None, doc="audio: sample rate")
     train_first: int | None = setting(None, doc="the set's own split: so many samples in file order are training ...")
     test_next: int | None = setting(None, doc="... and so many after them are test")

@@ -33,7 +33,7 @@ def kept_columns(settings: DataSettings) -> dict[str, Column]:
             "no column is declared",
             where="[data.columns]",
             expected="a table needs to say what each column holds",
-            next_step="edgegen data inspect proposes columns; look them over and put them into the project",
+            next_step="edgegen data columns FILE proposes them; look them over and put them into the project file",
         )
     for name, column in kept.items():
         reason = _contradiction(column)

@@ -14,15 +14,12 @@ from edgegen.core.errors import UsageError
 from edgegen.core.lazy import nearest
 from edgegen.data.carrier import DROPPED_FILE, Coded, read_labels, sample_count, sample_names
 from edgegen.data.collected import LABELS_FILE, Collected, Files
-from edgegen.data.review import DROP, Entry, place, read_review, review_path, write_review
+from edgegen.data.review import DROP, ISSUES_FILE, Entry, place, read_review, review_path, write_review
 from edgegen.data.settings import DataSettings
 from edgegen.data.suspects import Suspects, find_label_issues
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
-
-ISSUES_FILE = "issues.csv"
-"""Suspected labels as the step found them, in the review's form."""
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,11}")
 

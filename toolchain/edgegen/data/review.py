@@ -17,6 +17,9 @@ from pathlib import Path
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import StorageError, UsageError
 
+ISSUES_FILE = "issues.csv"
+"""Suspected labels as the step found them, in the review's form."""
+
 COLUMNS = ("sample", "given", "suggested", "confidence", "decision")
 KEEP, CHANGE, DROP = "keep", "change", "drop"
 MOST_BYTES = 64 * 1024**2
@@ -92,6 +95,16 @@ def write_review(path: Path, issues: Iterable[Issue]) -> None:
         lines.append([*fresh, ""] if entry is None else _line(entry))
     lines += [_line(entry) for entry in decided.values()]
     _replace(path, lines)
+
+
+def restore_review(path: Path, issues: Path | None) -> None:
+    """Writes the review anew, with open decisions, where suspected labels were found earlier and it has gone since.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    if issues is not None and not path.exists():
+        _replace(path, [_line(entry) for entry in read_review(issues)])
 
 
 def decisions_digest(path: Path | None) -> str:

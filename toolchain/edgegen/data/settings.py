@@ -13,8 +13,7 @@ from edgegen.core.records import setting
 
 Kind = Literal["npz", "images", "csv", "json", "jsonl", "parquet", "sql", "wav", "text"]
 Role = Literal["feature", "label", "target", "group", "recording", "time", "attribute", "identifier", "ignore"]
-"""Windows are cut inside a recording (where no column is one, inside a group). An attribute is reported, never learnt."""
-
+"""Windows are cut inside a recording, or without one inside a group. An attribute is reported, never learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +164,9 @@ class TextSettings:
     tokens: Literal["byte", "character", "subword", "bins"] = setting(
         "character", doc="'subword': byte pairs learnt from the training part; 'bins': a series' values by quantile"
     )
-    vocabulary: int = setting(512, doc="subword: number of tokens, above 256; bins: number of bins", minimum=2, maximum=65_536)
+    vocabulary: int = setting(
+        512, doc="subword: number of tokens, above 256; bins: number of bins", minimum=2, maximum=65_536
+    )
     context: int = setting(64, doc="tokens that the model looks back on", minimum=2, maximum=4096)
 
 

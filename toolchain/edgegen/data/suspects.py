@@ -188,7 +188,8 @@ def _spectra(clips: Array) -> Array:
     magnitudes = np.abs(np.fft.rfft(stretches, axis=2))
     edges = np.unique(np.linspace(0, magnitudes.shape[2] - 1, _BANDS).astype(int))
     bands = np.add.reduceat(magnitudes, edges, axis=2)
-    return np.log(bands + 1e-3 * bands.mean() + 1e-12).reshape(len(flat), -1)
+    spectra: Array = np.log(bands + 1e-3 * bands.mean() + 1e-12).reshape(len(flat), -1)
+    return spectra
 
 
 def _columns(files: Files, settings: DataSettings, chosen: Array) -> Array:

@@ -29,6 +29,9 @@ _RANGES = {"images": (0.0, 1.0), "values": (-1.0, 1.0)}
 Run = Callable[[Tensors], "Array"]
 """Runs the deployed model: inputs by tensor name, rows first, give (rows, ...) samples."""
 
+LabelsOf = Callable[[Tensors], "Array"]
+"""What the samples of these inputs are of, where the model was told: (rows,) integers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
@@ -49,6 +52,7 @@ def draw_synthetic(
     seed: int,
     model: str,
     model_sha256: str,
+    labels_of: LabelsOf | None = None,
     array: Literal["images", "values"] = "images",
     tolerance: float = 0.01,
     batch: int = 64,
@@ -61,6 +65,7 @@ def draw_synthetic(
         run: runs the model on ``batch`` rows at a time.
         model: the model's name, for people.
         model_sha256: digest of the model file.
+        labels_of: for a model that draws what it is asked for: the file then has ``labels`` too.
         array: what the samples are: ``images`` (rows, channels, height, width) in 0..1, or ``values``: clips of sound
             (rows, 1, length) in -1..1.
         tolerance: how far a value may leave the range; nearer ones are clipped and counted.
@@ -89,7 +94,8 @@ def draw_synthetic(
         progress.advance("drawing samples", sum(map(len, taken)), samples)
     origin = f"synthetic: drawn from {model} (sha256 {model_sha256}), seed {seed}"
     values = np.concatenate(taken)
-    _write(destination, {array: values, **mark(origin)})
+    labels = {} if labels_of is None else {"labels": labels_of(inputs)}
+    _write(destination, {array: values, **labels, **mark(origin)})
     if clipped:
         progress.say(f"{destination.name}: {clipped} of {values.size} values were clipped to the range")
     return Drawn(samples=samples, shape=values.shape[1:], clipped=clipped, origin=origin)

@@ -20,7 +20,38 @@ from edgegen.data.rows import read_rows
 _ROWS = 10_000
 
 
-def write_table(rows: Path, destination: str | Path, kind: str, *, table: str = "rows") -> None:
+_ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+def export(rows: Path, destination: str, *, table: str | None = None) -> None:
+    """Writes all rows to a file whose name's ending says what it is, or into a new table of a database by its URL.
+
+    Args:
+        table: for a database, and needed there.
+
+    Raises:
+        UsageError: an ending that says nothing, a database without ``table``, or as ``write_table``.
+        StorageError, ToolMissingError: as ``write_table``.
+    """
+    url = "://" in destination
+    if url != (table is not None):
+        raise UsageError(
+            "a database needs a table's name" if url else "only a database has tables with names",
+            where="--table",
+            got="nothing" if url else table,
+            next_step="add --table NAME" if url else "leave --table out, or export to a URL such as sqlite:///file.db",
+        )
+    kind = "sql" if url else _ENDINGS.get(Path(destination).suffix.lower())
+    if kind is None:
+        raise UsageError(
+            "what to write cannot be told from the name",
+            where=destination,
+            expected=f"a name that ends in {', '.join(_ENDINGS)}, or a database's URL",
+        )
+    write_table(rows, destination, kind, table=table or "")
+
+
+def write_table(rows: Path, destination: str | Path, kind: str, *, table: str = "") -> None:
     """Writes all rows, streaming, as ``kind``: "csv", "json", "jsonl", "parquet" or "sql".
 
     Missing cells are empty in CSV, null elsewhere; times are seconds since 1970-01-01T00:00:00Z. Whatever was written

@@ -26,7 +26,7 @@ from edgegen.export.finish import GOLDEN_SAMPLES
 from edgegen.pipeline.data import DataMaker, paths
 from edgegen.pipeline.order import Settings
 from edgegen.train.deployed import MODEL_FILES
-from edgegen.train.families import Output, find_family, settings_key
+from edgegen.train.families import Output, find_family, output_of, settings_key
 from edgegen.train.hardware import place, replicas
 
 _TORCH = ("torch", "numpy", "safetensors")
@@ -54,7 +54,8 @@ class ModelMaker:
         self._cache = cache
         self._progress = progress
         self.family = find_family(project.family)
-        self._written = settings.model
+        locate = getattr(self.family, "locate", None)  # families.Located
+        self._written = settings.model if locate is None else locate(settings.model, project.folder)
         self.training = settings.train
         self._calibration = settings.data.calibration
         self._augment = settings.data.augment
@@ -68,7 +69,7 @@ class ModelMaker:
     @property
     def output(self) -> Output:
         """What the first output is."""
-        return self.family.output
+        return output_of(self.family, self._written)
 
     def contract(self) -> Mapping[str, Any]:
         """What stands between raw data and the model's input, and what the model's output means."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.cache import Cache
 from edgegen.core.digests import sha256_json
-from edgegen.core.errors import BuildError, StorageError, ToolMissingError, UsageError
+from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError, UsageError
 from edgegen.core.lazy import load
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.pipeline.alone import open_project
-from edgegen.train.tuning import TuneSettings, read_tune_settings, suggest
+from edgegen.pipeline.study import FAILED, SharedStudy, storage_errors
+from edgegen.train.tuning import TuneSettings, read_tune_settings, shown_storage, suggest
 
 if TYPE_CHECKING:
     from optuna import Study
-
-_COUNTED = ("COMPLETE", "PRUNED", "FAIL")
+    from optuna.trial import Trial
 
 
 def tune_project(
@@ -30,6 +32,8 @@ def tune_project(
     progress: Progress | None = None,
 ) -> Mapping[str, Any]:
     """Runs trials until the study has as many as ``[tune]`` asks for; goes on with a study that is there.
+
+    Several processes that call this at once share the work; together they make exactly that many.
 
     Returns:
         a JSON-ready document: ``best`` (settings and loss, or None), and every trial by number.
@@ -42,16 +46,16 @@ def tune_project(
     settings = read_tune_settings(found.tune, found.source)
     cache, progress = cache or Cache(), progress or Silent()
     _check_objective(open_project(found, cache=cache, progress=Silent()))
-    study = _study(found, settings)
-    before = len(_done(study))
-    if before:
-        progress.say(f"going on with a study of {before} trials")
-    while len(_done(study)) < settings.trials:
-        done = len(_done(study))
-        progress.advance("tune", done, settings.trials, _best_line(study))
-        _sampler(study, found.seed, settings)
-        _one(study, found, settings, overrides, cache, progress)
-    document = _document(study, found, settings)
+    with _reached():
+        study = _study(found, settings)
+        shared = SharedStudy(study, settings.trials, found.seed, settings.startup, progress)
+        if before := len(shared.counted()):
+            progress.say(f"going on with a study of {before} trials")
+        while (trial := shared.claim()) is not None:
+            progress.advance("tune", len(shared.counted()), settings.trials, _best_line(shared))
+            with shared.unless_given_up(trial):
+                _run(trial, shared, found, settings, overrides, cache, progress)
+        document = _document(study, shared, found, settings)
     _write(found.folder / "build" / "tune", document)
     return document
 
@@ -85,29 +89,22 @@ def _study(project: Project, settings: TuneSettings) -> Study:
         "tables": [project.family, project.model, project.data, project.train, project.seed],
     }
     name = f"{project.name}-{sha256_json(asked)[:12]}"
-    broken = (
-        optuna.exceptions.OptunaError,
-        load("sqlalchemy.exc:SQLAlchemyError", extra="tune"),
-        ImportError,
-        ValueError,
-    )
     try:
         study: Study = optuna.create_study(
             study_name=name, storage=_storage(optuna, project, settings), load_if_exists=True, pruner=pruner
         )
         return study
-    except broken as error:
-        raise ToolMissingError(
-            "the study's storage cannot be reached",
-            where="[tune] storage",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            next_step="start the database, or name a journal file",
-        ) from error
+    except (ImportError, ValueError) as error:  # no driver for such a database, or a file that is no journal
+        raise _unreachable(error) from error
 
 
 def _storage(optuna: Any, project: Project, settings: TuneSettings) -> Any:
     if "://" in settings.storage:
-        return optuna.storages.RDBStorage(settings.storage, heartbeat_interval=30, grace_period=120)
+        # Signs of life are the study's own affair: optuna's are for its own loop.
+        url = load("sqlalchemy:make_url", extra="tune")(settings.storage)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        return optuna.storages.RDBStorage(url.render_as_string(hide_password=False))
     path = project.folder / settings.storage
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,23 +114,34 @@ def _storage(optuna: Any, project: Project, settings: TuneSettings) -> Any:
     return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=lock))
 
 
-def _sampler(study: Study, seed: int, settings: TuneSettings) -> None:
-    """A sampler whose draws depend on the project's seed and the trial's number, so that a resumed study goes on."""
-    optuna = load("optuna", extra="tune")
-    drawn = int(sha256_json([seed, len(study.trials)])[:8], 16)
-    study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=settings.startup)
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Around all that asks the study's storage: a database may go at any moment."""
+    try:
+        yield
+    except storage_errors() as error:
+        raise _unreachable(error) from error
 
 
-def _one(
-    study: Study,
+def _unreachable(error: Exception) -> ToolMissingError:
+    return ToolMissingError(
+        "the study's storage cannot be reached",
+        where="[tune] storage",
+        got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+        next_step="start the database (a password goes into PGPASSWORD or ~/.pgpass), or name a journal file",
+    )
+
+
+def _run(
+    trial: Trial,
+    shared: SharedStudy,
     project: Project,
     settings: TuneSettings,
     overrides: Sequence[str],
     cache: Cache,
     progress: Progress,
 ) -> None:
-    optuna = load("optuna", extra="tune")
-    trial = study.ask()
+    pruned = load("optuna:TrialPruned", extra="tune")
     values = suggest(trial, settings.space)
     trial.set_user_attr("settings", values)
     written = [*overrides, *(f"{path}={_toml(value)}" for path, value in values.items())]
@@ -141,41 +149,41 @@ def _one(
     def watch(epoch: int, figures: Mapping[str, float]) -> None:
         trial.report(figures["validation"], epoch)
         if trial.should_prune():
-            raise optuna.TrialPruned
+            raise pruned
 
     try:
-        model = open_project(load_project(project.folder, tuple(written)), cache=cache, progress=progress)
-        history = model.trained(watch=watch).record["history"]
-        study.tell(trial, min(epoch["validation"] for epoch in history))
-    except optuna.TrialPruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        with shared.alive(trial):
+            model = open_project(load_project(project.folder, tuple(written)), cache=cache, progress=progress)
+            history = model.trained(watch=watch).record["history"]
+        shared.tell(trial, "COMPLETE", _reached_loss(history, stops=model.training.patience is not None))
+    except pruned:
+        shared.tell(trial, "PRUNED")
+    except StorageError:
+        raise  # a full disk says nothing of the settings
     except (BuildError, UsageError) as error:
         # Settings that cannot be built or diverge are an answer too.
         progress.say(f"trial {trial.number}: {error.paragraph()}")
-        trial.set_user_attr("failed", error.paragraph())
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        trial.set_user_attr(FAILED, error.paragraph())
+        shared.tell(trial, "FAIL")
+
+
+def _reached_loss(history: Sequence[Mapping[str, float]], *, stops: bool) -> float:
+    """The validation loss of the weights that training ends with: early stopping keeps the best, else the last ones."""
+    losses = [epoch["validation"] for epoch in history]
+    return min(losses) if stops else losses[-1]
 
 
 def _toml(value: Any) -> str:
     return json.dumps(value)  # of numbers, strings, truth values and lists JSON is TOML
 
 
-def _done(study: Study) -> list[Any]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in _COUNTED]
-
-
-def _best(study: Study) -> Any | None:
-    complete = [trial for trial in _done(study) if trial.state.name == "COMPLETE"]
-    return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
-
-
-def _best_line(study: Study) -> str:
-    best = _best(study)
+def _best_line(shared: SharedStudy) -> str:
+    best = shared.best()
     return "" if best is None else f"best {best.value:.4g}"
 
 
-def _document(study: Study, project: Project, settings: TuneSettings) -> dict[str, Any]:
-    best = _best(study)
+def _document(study: Study, shared: SharedStudy, project: Project, settings: TuneSettings) -> dict[str, Any]:
+    best = shared.best()
     trials = [
         {
             "number": trial.number,
@@ -183,17 +191,17 @@ def _document(study: Study, project: Project, settings: TuneSettings) -> dict[st
             "settings": trial.user_attrs.get("settings", {}),
             "validation": trial.value,
             "epochs": len(trial.intermediate_values),
-            "failed": trial.user_attrs.get("failed", ""),
+            "failed": trial.user_attrs.get(FAILED, ""),
         }
-        for trial in _done(study)
+        for trial in shared.counted()
     ]
     chosen = None if best is None else best.user_attrs["settings"]
     return {
         "schema_version": 1,
-        "exit_code": 0,
+        "exit_code": int(ExitCode.BUILD if best is None else ExitCode.OK),
         "name": project.name,
         "study": study.study_name,
-        "storage": settings.storage.rpartition("@")[2],
+        "storage": shown_storage(settings.storage),
         "best": None if best is None else {"settings": chosen, "validation": best.value, "trial": best.number},
         "overrides": [] if chosen is None else [f"{path}={_toml(value)}" for path, value in chosen.items()],
         "trials": trials,
@@ -201,8 +209,11 @@ def _document(study: Study, project: Project, settings: TuneSettings) -> dict[st
 
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:
+    """In one step: processes that share a study end at the same moment."""
+    part = folder / f".result-{os.getpid()}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        part.replace(folder / "result.json")
     except OSError as error:
         raise StorageError("cannot write", where=str(folder), got=error) from error

@@ -11,6 +11,7 @@ arXiv 1906.04032, section 3; the learned matrices between the layers: Kingma and
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +46,10 @@ class Flow(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Noise (batch, features) and the log of the absolute Jacobian determinant of this direction (batch,)."""
-        log_det = torch.zeros(len(x), dtype=x.dtype)
-        for coupling, mixing in zip(reversed(self.couplings), reversed(self.mixings), strict=True):
-            x, first = mixing.encode(x)
-            x, second = coupling.encode(x)
+        log_det = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for place in reversed(range(len(self.couplings))):
+            x, first = cast(Mixing, self.mixings[place]).encode(x)
+            x, second = cast(Affine | Spline, self.couplings[place]).encode(x)
             log_det = log_det + first + second
         return x, log_det
 
@@ -172,9 +173,7 @@ class Spline(Coupling):
 
     def _bins(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Widths and heights (batch, changed, 2, bins), and the slopes at the bins' ends (batch, changed, bins + 1)."""
-        shares = functional.softmax(
-            raw[..., : 2 * self.bins].reshape(len(raw), self.changed, 2, self.bins), dim=-1
-        )
+        shares = functional.softmax(raw[..., : 2 * self.bins].reshape(len(raw), self.changed, 2, self.bins), dim=-1)
         sizes = shares * (2 * BOUND * (1 - LEAST)) + 2 * BOUND * LEAST / self.bins
         bent = torch.tanh(raw[..., 2 * self.bins :] / _LARGEST_LOG_SLOPE) * _LARGEST_LOG_SLOPE
         return sizes, torch.exp(functional.pad(bent, (1, 1)))  # slope 1 at both ends, as outside

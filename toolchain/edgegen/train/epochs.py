@@ -1,13 +1,14 @@
 """Repeatable optimization: the same seed, data, settings and library give the same bits.
 
-All randomness of an epoch comes from one generator seeded with (seed, epoch). A checkpoint keeps that generator's state
-with the weights, so a run that was killed at any moment goes on exactly as if it had not been.
+All randomness of an epoch comes from one generator seeded with (seed, epoch), and for modules that ask nobody (dropout)
+from torch's own, seeded likewise. A checkpoint keeps the states of both with the weights, so a run that was killed at
+any moment goes on exactly as if it had not been.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.errors import BuildError
+from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.ports import Progress
+from edgegen.train.chance import batches_of, epoch_seed, restore, states
 from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
 from edgegen.train.families import WHOLE, Objective
 from edgegen.train.hardware import Replicas, place
@@ -39,6 +41,8 @@ def repeatable(threads: int, seed: int) -> Iterator[None]:
     """Deterministic kernels, a fixed number of threads and a seeded global generator; puts back what was before."""
     import torch
 
+    # Without it torch refuses matrix products on a GPU while its kernels have to be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
@@ -59,12 +63,6 @@ def channels_last(model: nn.Module) -> nn.Module:
     return moved
 
 
-def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Seed of one epoch's generator, 0 .. 2**63 - 1; a process of several draws noise of its own."""
-    text = f"{seed}:{epoch}" if rank == 0 else f"{seed}:{epoch}:{rank}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-
 @dataclass(slots=True)
 class _Run:
     """Where a training stands. ``history`` holds finished epochs; the rest is of the present one."""
@@ -73,7 +71,7 @@ class _Run:
     batch: int = 0  # of the present epoch, done
     sums: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
-    noise: Any = None  # the generator's state inside an epoch
+    noise: Any = None  # the generators' states inside an epoch
     best: float = math.inf
     best_epoch: int = -1
     best_model: Any = None
@@ -108,14 +106,24 @@ def optimize(
         checkpoint: file written now and then and taken up if it carries ``key``; the caller removes it.
 
     Raises:
-        BuildError: the loss is not finite.
+        UsageError: early stopping without a validation part.
+        BuildError: the loss is not finite, or another process of the training has ended.
     """
+    if settings.patience is not None and validate is None:
+        raise UsageError(
+            "early stopping has nothing to look at",
+            where="[train] patience",
+            got="no loss of a validation part",
+            expected="[data.split] validation_ratio above 0, and a family whose loss tells of its quality",
+            next_step="set it, or leave [train] patience out",
+        )
     here = here or Replicas()
     model.train()
     movers = [Mover(model, objective, settings) for objective in objectives]
     average = Average(model, settings.ema)
     run = _Run()
-    state = None if checkpoint is None else read_checkpoint(checkpoint, key, progress)
+    # One process reads for all: on another machine the file may be absent, or of another moment.
+    state = here.leaders(None if checkpoint is None or not here.leads else read_checkpoint(checkpoint, key, progress))
     if state is not None:
         model.load_state_dict(state["model"])
         for mover, kept in zip(movers, state["movers"], strict=True):
@@ -141,9 +149,10 @@ def optimize(
     epoch = _Epoch(model, loss_of, samples, settings, movers, average, here, seed, task, progress, save)
     while len(run.history) < settings.epochs and not _stopped(run, settings):
         figures = epoch.run(run)
-        here.agree(model)
+        here.agree([*model.buffers(), *average.buffers(model)])
         if validate is not None:
-            figures["validation"] = _validated(model, average, validate)
+            # Rounding may differ between machines, and all must stop at the same epoch: the first process decides.
+            figures["validation"] = here.leaders(_validated(model, average, validate, task))
             if figures["validation"] < run.best:
                 run.best, run.best_epoch = figures["validation"], len(run.history)
                 run.best_model = _settled(model, average) if settings.patience is not None else None
@@ -151,7 +160,12 @@ def optimize(
         run.batch, run.sums, run.weights, run.noise = 0, {}, {}, None
         save()
         if watch is not None:
-            watch(len(run.history), figures)
+            try:
+                watch(len(run.history), figures)
+            except BaseException:
+                if checkpoint is not None:
+                    checkpoint.unlink(missing_ok=True)  # nobody goes on with a run that was ended
+                raise
     average.settle(model)
     if run.best_model is not None:
         model.load_state_dict(run.best_model)
@@ -200,11 +214,13 @@ class _Epoch:
         number = len(run.history)
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, number))
         order = torch.randperm(self._samples, generator=generator)
+        chance = epoch_seed(self._seed, number, self._here.rank)
         if self._here.rank:
-            generator.manual_seed(epoch_seed(self._seed, number, self._here.rank))
-        if run.noise is not None and self._here.leads:
-            generator.set_state(run.noise)
-        batches = torch.split(order, self._settings.batch_size)
+            generator.manual_seed(chance)
+        torch.manual_seed(chance)
+        if run.noise is not None:
+            restore(generator, run.noise)
+        batches = batches_of(order, self._settings.batch_size, self._here.world)
         every = math.ceil(len(batches) / _REPORTS_PER_EPOCH)
         saved = time.monotonic()
         for index in range(run.batch, len(batches)):
@@ -214,7 +230,7 @@ class _Epoch:
                 self._tell(run, len(batches))
             # With several processes a checkpoint inside an epoch would need every process's noise: between epochs only.
             if self._here.world == 1 and time.monotonic() - saved > _CHECKPOINT_SECONDS:
-                run.noise = generator.get_state()
+                run.noise = states(generator)
                 self._save()
                 saved = time.monotonic()
         names = sorted(run.sums)
@@ -262,16 +278,29 @@ class _Epoch:
         self._progress.advance(self._task, epoch * batches + run.batch, epochs * batches, detail)
 
 
-def _validated(model: nn.Module, average: Average, validate: Validate) -> float:
-    """The validation loss of the weights that would be deployed now; leaves the model as it was."""
+def _validated(model: nn.Module, average: Average, validate: Validate, task: str) -> float:
+    """The validation loss of the weights that would be deployed now; leaves the model as it was.
+
+    Raises:
+        BuildError: it is not finite.
+    """
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     average.settle(model)
     model.eval()
     try:
-        return validate()
+        found = validate()
     finally:
         model.load_state_dict(before)
         model.train()
+    if not math.isfinite(found):
+        raise BuildError(
+            "the loss of the validation part is not finite",
+            where=task,
+            got=found,
+            expected="a finite loss",
+            next_step="lower [train] learning_rate, or look for samples unlike those of the training part",
+        )
+    return found
 
 
 def _settled(model: nn.Module, average: Average) -> dict[str, Tensor]:

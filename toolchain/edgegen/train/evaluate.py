@@ -11,7 +11,7 @@ from edgegen.core.lazy import load
 from edgegen.core.records import write_record
 from edgegen.train.deployed import load_model
 from edgegen.train.epochs import repeatable
-from edgegen.train.families import find_family
+from edgegen.train.families import find_family, output_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ EVALUATIONS = {
     "image": "edgegen.train.evaluate_images:judge",
     "vector": "edgegen.train.evaluate_density:judge",
     "logits": "edgegen.train.evaluate_labels:judge",
-    "values": "edgegen.train.evaluate_labels:judge",
+    "values": "edgegen.train.evaluate_values:judge",
     "reconstruction": "edgegen.train.evaluate_anomalies:judge",
     "tokens": "edgegen.train.evaluate_tokens:judge",
 }
@@ -75,7 +75,7 @@ def evaluate(
     with repeatable(threads, seed):
         module, family, settings = load_model(model)
         kind = find_family(family)
-        judge = load(EVALUATIONS["tokens" if kind.tokens else kind.output])
+        judge = load(EVALUATIONS["tokens" if kind.tokens else output_of(kind, settings)])
         evaluation: Evaluation = judge(
             Judged(
                 family=family,

@@ -16,6 +16,8 @@ from edgegen.core.models import TensorSpec
 from edgegen.core.records import read_record, write_record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from torch import Generator, Tensor, nn
 
@@ -80,7 +82,8 @@ class Family(Protocol):
     settings: type
     """The family's settings: a record of ``core.records``. What the data decide may be None there."""
 
-    output: Output
+    output: Output | None
+    """What the first output is; None: its settings have a field of this name that says it. See ``output_of``."""
 
     tokens: bool
     """Whether its samples are tokens."""
@@ -132,6 +135,36 @@ class Reconstructs(Protocol):
         """The samples as the model sees them, without noise: of the shape of ``batch.x``."""
 
 
+class Explains(Protocol):
+    """What a family that knows how likely a sample is can do besides."""
+
+    def held_out(self, model: nn.Module, settings: Any, batch: Batch, noise: Generator) -> dict[str, Tensor]:
+        """Figures of every sample, (batch,) each, named with their units as suffix."""
+
+
+class Located(Protocol):
+    """What a family does besides whose models are built by code of the project."""
+
+    def locate(self, settings: Any, folder: Path) -> Any:
+        """The settings with the digest of the code, which is looked for in the project's folder; needs no torch.
+
+        Raises:
+            UsageError: the code is not there.
+        """
+
+
+class Narrows(Protocol):
+    """What a family says whose deployed part can be built narrower: a chain that ``compress.channels`` knows."""
+
+    widths: str
+    """The setting that holds the channels of the deployed part, one for every weighted layer but the last."""
+
+
+def widths_setting(name: str) -> str:
+    """``Narrows.widths`` of the family called ``name``; empty where channels of its models cannot be removed."""
+    return str(getattr(find_family(name), "widths", ""))
+
+
 def find_family(name: str) -> Family:
     """The family called ``name``.
 
@@ -161,6 +194,12 @@ def read_family(name: str, settings: Mapping[str, Any], source: str) -> tuple[Fa
     """
     family = find_family(name)
     return family, read_record(family.settings, settings, "model", source)
+
+
+def output_of(family: Family, settings: Any) -> Output:
+    """What the first output is; where a family leaves it open, its settings say it."""
+    output: Output | None = family.output
+    return settings.output if output is None else output
 
 
 def filled(settings: Any, form: Form, **decided: Any) -> Any:

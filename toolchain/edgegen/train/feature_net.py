@@ -78,7 +78,7 @@ class FeatureNet:
         features, logits = [], []
         with repeatable(threads, 0), torch.no_grad():
             for first in range(0, len(images), _BATCH):
-                batch = torch.from_numpy(np.ascontiguousarray(images[first : first + _BATCH], dtype=np.float32))
+                batch = torch.from_numpy(np.array(images[first : first + _BATCH], dtype=np.float32))
                 features.append(self._module["features"](batch))
                 logits.append(self._module["head"](features[-1]))
         return torch.cat(features).numpy(), torch.cat(logits).numpy()

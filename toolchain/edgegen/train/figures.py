@@ -53,3 +53,4 @@ class Evaluation:
     confusion: Confusion | None = setting(None, doc="classifiers only")
     shares: Mapping[str, float] = setting({}, doc="part of the drawn samples that is taken for each class")
     notes: tuple[str, ...] = setting((), doc="what the figures do not show")
+    sample_text: str = setting("", doc="models of text: what the model wrote, after a held-out beginning and '|'")

@@ -69,6 +69,10 @@ class _Flow:
         loss = -cast(Any, model).log_likelihood(batch.x).mean()
         return {"loss": loss, "nats_per_dimension": loss / _features(settings)}
 
+    def held_out(self, model: nn.Module, settings: FlowSettings, batch: Batch, noise: Generator) -> dict[str, Tensor]:
+        """The log-likelihood of every sample (batch,) in nats, under the density of the prepared data."""
+        return {"log_likelihood_nats": cast("Tensor", cast(Any, model).log_likelihood(batch.x))}
+
     def deployed(self, model: nn.Module) -> nn.Module:
         """The model itself: its ``forward`` takes latent (batch, features) to sample (batch, features)."""
         return model

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 
     from edgegen.data.dataset import Form, Part
 
-_SLOPE = 0.2  # of the leaky ReLU: DCGAN, section 3
 _BETAS = {"dcgan": (0.5, 0.999), "wgan-gp": (0.0, 0.9)}  # Adam's: DCGAN, section 4; WGAN-GP, algorithm 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GanSettings:
-    """Widths of the networks and how they are set against each other. ``generator_channels`` decides what is deployed."""
+    """Widths of both networks, and how they fight. ``generator_channels`` alone decides what is deployed."""
 
     latent: int = setting(32, doc="length of the latent vector", minimum=1, maximum=1024)
     side: int | None = setting(
@@ -74,6 +73,7 @@ class _Gan:
     settings: type = GanSettings
     output: Output = "image"
     tokens = False
+    widths = "generator_channels"
 
     def complete(self, settings: GanSettings, form: Form) -> GanSettings:
         """Side, channels and the number of classes are the data's."""
@@ -83,8 +83,14 @@ class _Gan:
         """Generator and critic as one module with the children ``generator`` and ``critic``."""
         from torch import nn
 
+        from edgegen.train.critic import Critic
+
+        assert settings.side is not None
+        assert settings.image_channels is not None
         generator = drawing_network(settings, settings.generator_channels)
-        return nn.ModuleDict({"generator": generator, "critic": _critic(settings)})
+        small = settings.side // 2**STEPS
+        critic = Critic(settings.image_channels, settings.critic_channels, small * small, settings.classes or 0)
+        return nn.ModuleDict({"generator": generator, "critic": critic})
 
     def objectives(self, settings: GanSettings) -> tuple[Objective, ...]:
         """The critic's at every batch, the generator's at every ``critic_steps``-th."""
@@ -105,18 +111,65 @@ class _Gan:
         import torch
         from torch.nn import functional
 
+        from edgegen.train.critic import fixed_score, slope_penalty
+
+        critic: Any = _part(model, "critic")
         condition = _condition(settings, batch)
         if objective == "generator":
-            drawn = _drawn(model, settings, batch, noise, condition)
-            score = _score(_Fixed(_part(model, "critic")), drawn, condition)
+            score = fixed_score(critic, _drawn(model, settings, batch, noise, condition), condition)
             return {"loss": functional.softplus(-score).mean() if settings.loss == "dcgan" else -score.mean()}
         with torch.no_grad():
             drawn = _drawn(model, settings, batch, noise, condition)
-        critic = _part(model, "critic")
-        both = torch.cat([batch.x, drawn])
-        real, false = _score(critic, both, tuple(torch.cat([rows, rows]) for rows in condition)).chunk(2)
+        both = torch.cat([batch.x, drawn])  # at once: no layer of the critic looks from one image at another
+        real, false = critic(both, *(torch.cat([rows, rows]) for rows in condition)).chunk(2)
         gap = real.mean() - false.mean()
         if settings.loss == "dcgan":
             return {"loss": functional.softplus(-real).mean() + functional.softplus(false).mean(), "gap": gap}
-        penalty = _slope_penalty(critic, batch.x, drawn, condition, noise)
+        penalty = slope_penalty(critic, batch.x, drawn, condition, noise)
         return {"loss": settings.gradient_penalty * penalty - gap, "gap": gap, "penalty": penalty}
+
+    def deployed(self, model: nn.Module) -> nn.Module:
+        """The generator: see ``image_models.drawing_network``."""
+        generator: nn.Module = _part(model, "generator")
+        return generator
+
+    def signature(self, settings: GanSettings) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """See ``image_models.image_signature``."""
+        return image_signature(settings)
+
+    def meaning(self, settings: GanSettings) -> Mapping[str, str]:
+        """What latent and condition are."""
+        return image_meaning(settings)
+
+    def draw(
+        self, settings: GanSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None
+    ) -> Draw:
+        """Latents from N(0, 1), and conditions that take turns."""
+        return draw_image_inputs(settings, samples, seed)
+
+
+GAN = _Gan()
+
+
+def _part(model: Any, name: str) -> Any:
+    return model[name]
+
+
+def _condition(settings: GanSettings, batch: Batch) -> tuple[Tensor, ...]:
+    """The labels (batch, classes) one-hot; nothing where the model has no condition."""
+    if not settings.conditional:
+        return ()
+    assert batch.y is not None
+    assert settings.classes is not None
+    return (one_hot(batch.y, settings.classes),)
+
+
+def _drawn(
+    model: nn.Module, settings: GanSettings, batch: Batch, noise: Generator, condition: tuple[Tensor, ...]
+) -> Tensor:
+    """As many images as the batch has, of its classes."""
+    import torch
+
+    latent = torch.randn((len(batch.x), settings.latent), generator=noise).to(batch.x.device)
+    drawn: Tensor = _part(model, "generator")(latent, *condition)
+    return drawn

@@ -5,19 +5,20 @@ Nothing here imports torch at the top: the place is part of a stage's key, which
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.errors import ToolMissingError
+from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.versions import installed
 from edgegen.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 _NVIDIA = Path("/dev/nvidiactl")
 
@@ -64,7 +65,8 @@ class Replicas:
 
         gradients = [torch.zeros_like(item) if item.grad is None else item.grad * part for item in parameters]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        distributed.all_reduce(flat)
+        with _all_present():
+            distributed.all_reduce(flat)
         for item, gradient in zip(parameters, torch.split(flat, [item.numel() for item in parameters]), strict=True):
             item.grad = gradient.view_as(item).clone()
 
@@ -76,18 +78,47 @@ class Replicas:
         from torch import distributed
 
         total = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(total)
+        with _all_present():
+            distributed.all_reduce(total)
         found: list[float] = total.tolist()
         return found
 
-    def agree(self, model: nn.Module) -> None:
-        """Gives every process the first one's buffers: running means are of its share of the batches."""
+    def leaders(self, value: Any) -> Any:
+        """The first process's value, in every process: what all of them must decide alike."""
+        if self.world == 1:
+            return value
+        from torch import distributed
+
+        held = [value]
+        with _all_present():
+            distributed.broadcast_object_list(held, 0)
+        return held[0]
+
+    def agree(self, tensors: Iterable[Tensor]) -> None:
+        """Gives every process the first one's values of these: running means are of its own share of the batches."""
         if self.world == 1:
             return
         from torch import distributed
 
-        for buffer in model.buffers():
-            distributed.broadcast(buffer, 0)
+        with _all_present():
+            for tensor in tensors:
+                held = tensor.contiguous()  # gloo takes no other layout
+                distributed.broadcast(held, 0)
+                tensor.copy_(held)
+
+
+@contextmanager
+def _all_present() -> Iterator[None]:
+    """Around what all processes do together: another one's end is told as what it is."""
+    try:
+        yield
+    except RuntimeError as error:  # of gloo and nccl alike; torch has no narrower class for gloo's
+        raise BuildError(
+            "another process of this training has ended",
+            where="torchrun",
+            got=error,
+            next_step="look at what that process said; the same command goes on from the last whole epoch",
+        ) from error
 
 
 def replicas() -> Replicas:
@@ -95,28 +126,23 @@ def replicas() -> Replicas:
     return Replicas(rank=int(os.environ.get("RANK", "0")), world=int(os.environ.get("WORLD_SIZE", "1")))
 
 
-@contextmanager
-def joined(here: Replicas, where: str) -> Iterator[None]:
-    """The processes connected with each other while the block runs."""
-    if here.world == 1:
-        yield
+def connect(here: Replicas, where: str) -> None:
+    """Connects the processes with each other until they end: what torchrun offers can be taken up only once.
+
+    Raises:
+        BuildError: another process is not there.
+    """
+    from torch import distributed
+
+    if here.world == 1 or distributed.is_initialized():
         return
-    from torch import distributed
+    if where == "cuda":
+        import torch
 
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if where == "cuda" else "gloo", rank=here.rank, world_size=here.world)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
-
-
-def from_leader(here: Replicas, value: Any) -> Any:
-    """The first process's value, in every process. Only to be called while joined."""
-    if here.world == 1:
-        return value
-    from torch import distributed
-
-    held = [value]
-    distributed.broadcast_object_list(held, 0)
-    return held[0]
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    with _all_present():
+        # Numbers that are counted on the CPU are summed there, also where the weights are on GPUs.
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if where == "cuda" else "gloo", rank=here.rank, world_size=here.world
+        )
+    atexit.register(distributed.destroy_process_group)

@@ -87,16 +87,16 @@ def image_signature(settings: Any) -> tuple[tuple[TensorSpec, ...], tuple[Tensor
     inputs = [TensorSpec(name="latent", dtype="float32", shape=(1, settings.latent))]
     if settings.conditional:
         inputs.append(TensorSpec(name="condition", dtype="float32", shape=(1, settings.classes)))
-    image = TensorSpec(
-        name="image", dtype="float32", shape=(1, settings.image_channels, settings.side, settings.side)
-    )
+    image = TensorSpec(name="image", dtype="float32", shape=(1, settings.image_channels, settings.side, settings.side))
     return tuple(inputs), (image,)
 
 
 def image_meaning(settings: Any) -> Mapping[str, str]:
     """What to feed each input."""
     latent = {"latent": "standard normal, elements independent"}
-    return latent | ({"condition": "one-hot: 1 at the label of the class to draw, else 0"} if settings.conditional else {})
+    return latent | (
+        {"condition": "one-hot: 1 at the label of the class to draw, else 0"} if settings.conditional else {}
+    )
 
 
 def draw_image_inputs(settings: Any, samples: int, seed: int) -> Draw:
@@ -124,7 +124,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 
 
 def drawing_network(settings: Any, widths: tuple[int, ...]) -> nn.Module:
-    """Latent (batch, latent), and condition (batch, classes) where there is one, to image (batch, channels, side, side).
+    """Latent (batch, latent), and condition (batch, classes) if there is one, to image (batch, channels, side, side).
 
     A chain, conditional or not: what follows the inputs is one Sequential. The names of its layers are part of the
     format of ``deployed.safetensors``.
@@ -136,9 +136,10 @@ def drawing_network(settings: Any, widths: tuple[int, ...]) -> nn.Module:
     from torch import nn
 
     class Conditional(nn.Sequential):
-        def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
-            given: Tensor = super().forward(torch.cat([latent, condition], dim=1))
-            return given
+        def forward(self, input: Tensor, condition: Tensor | None = None) -> Tensor:  # torch's own name for the first
+            joined = input if condition is None else torch.cat([input, condition], dim=1)
+            drawn: Tensor = super().forward(joined)  # type: ignore[no-untyped-call]
+            return drawn
 
     wide, middle, narrow = widths
     small = settings.side // 2**STEPS

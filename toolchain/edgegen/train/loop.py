@@ -13,7 +13,7 @@ from edgegen.train.deployed import save_deployed, save_model
 from edgegen.train.epochs import channels_last, optimize, repeatable
 from edgegen.train.families import Batch, find_family, settings_key
 from edgegen.train.finetune import begin_from, merge
-from edgegen.train.hardware import joined, place, replicas
+from edgegen.train.hardware import connect, place, replicas
 from edgegen.train.optimizers import freeze
 from edgegen.train.settings import TrainSettings
 
@@ -66,7 +66,8 @@ def train(
     import torch
 
     kind, here, where = find_family(family), replicas(), place(train_settings)
-    with repeatable(train_settings.threads, seed), joined(here, where):
+    connect(here, where)
+    with repeatable(train_settings.threads, seed):
         model = channels_last(kind.build(settings))
         if prepare := getattr(kind, "prepare", None):
             prepare(model, settings, dataset.train)

@@ -82,6 +82,10 @@ class Average:
         if self._decay:
             model.load_state_dict(self._kept, strict=False)
 
+    def buffers(self, model: nn.Module) -> list[Tensor]:
+        """The averages of what is no parameter: running means, of which processes that share a batch see their part."""
+        return [self._kept[name] for name, _ in model.named_buffers() if name in self._kept]
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"steps": self._steps, "kept": self._kept}
@@ -89,7 +93,8 @@ class Average:
     def take_up(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint's state."""
         self._steps = int(state["steps"])
-        self._kept = {name: value.clone() for name, value in state["kept"].items()}
+        for name, value in state["kept"].items():
+            self._kept[name].copy_(value)  # in place: it stays on the model's device
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:

@@ -34,8 +34,8 @@ class TuneSettings:
     trials: int = setting(20, doc="trials altogether, by all processes", minimum=1, maximum=100_000)
     storage: str = setting(
         "build/tune/journal.log",
-        doc="journal file, from the project's folder, or a database's URL (postgresql+psycopg://...); processes and "
-        "machines that name the same one share the study",
+        doc="journal file, from the project's folder, or a database's URL without a password in it (postgresql://...); "
+        "processes and machines that name the same one share the study",
     )
     prune: bool = setting(True, doc="end trials that are worse than the median of the others at the same epoch")
     startup: int = setting(5, doc="trials drawn at random before the search learns, and before any is ended", minimum=1)
@@ -46,7 +46,7 @@ def read_tune_settings(table: Mapping[str, Any], source: str) -> TuneSettings:
     """``[tune]`` read strictly.
 
     Raises:
-        UsageError: no space, a path outside the tables that may be searched, or a range that is none.
+        UsageError: no space, a path outside the tables that may be searched, a range that is none, or a password.
     """
     settings = read_record(TuneSettings, table, "tune", source)
     if not settings.space:
@@ -55,9 +55,16 @@ def read_tune_settings(table: Mapping[str, Any], source: str) -> TuneSettings:
             where=f"{source}, [tune.space]",
             expected='a setting and its values, e.g. "train.learning_rate" = { low = 1e-4, high = 1e-2, log = true }',
         )
+    _check_storage(settings.storage, source)
     for path, values in settings.space.items():
         _check(path, values, f"{source}, [tune.space]")
     return settings
+
+
+def shown_storage(storage: str) -> str:
+    """Where the study is kept, for people: of a database without user and options."""
+    scheme, mark, rest = storage.partition("://")
+    return storage if not mark else f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def suggest(trial: Trial, space: Mapping[str, Range]) -> dict[str, Any]:
@@ -75,6 +82,19 @@ def _suggest(trial: Trial, path: str, values: Range) -> Any:
         return trial.suggest_int(path, values.low, values.high, step=int(values.step or 1), log=values.log)
     step = None if values.step is None else float(values.step)
     return trial.suggest_float(path, float(values.low), float(values.high), step=step, log=values.log)
+
+
+def _check_storage(storage: str, source: str) -> None:
+    """The text is never shown: it may hold a password."""
+    _, mark, rest = storage.partition("://")
+    user, at, _ = rest.partition("?")[0].rpartition("@")
+    if mark and ((at and ":" in user) or "password" in rest.partition("?")[2]):
+        raise UsageError(
+            "the database's URL holds a password",
+            where=f"{source}, [tune] storage",
+            expected="a URL without one: a project file is shared and kept",
+            next_step="set PGPASSWORD in the environment, or write a password file (~/.pgpass)",
+        )
 
 
 def _check(path: str, values: Range, where: str) -> None:

@@ -64,9 +64,7 @@ class VaeSettings:
         0.1, doc="gaussian: standard deviation of a pixel around the decoder's image", minimum=0.001, maximum=1
     )
     conditional: bool = setting(False, doc="draws images of a class that is asked for; the data need labels")
-    classes: int | None = setting(
-        None, doc="conditional: number of classes; None: the data's", minimum=2, maximum=1000
-    )
+    classes: int | None = setting(None, doc="conditional: number of classes; None: the data's", minimum=2, maximum=1000)
 
     def __post_init__(self) -> None:
         check_image_settings(self, {"encoder_channels": STEPS, "decoder_channels": STEPS + 1})
@@ -78,6 +76,7 @@ class _Vae:
     settings: type = VaeSettings
     output: Output = "image"
     tokens = False
+    widths = "decoder_channels"
 
     def complete(self, settings: VaeSettings, form: Form) -> VaeSettings:
         """Side, channels and the number of classes are the data's."""

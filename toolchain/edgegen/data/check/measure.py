@@ -207,7 +207,8 @@ def _class_warnings(checking: Checking, imbalance: float | None) -> list[str]:
         empty = np.flatnonzero(labels.counts(checking.chosen(part)) == 0)
         if len(empty):
             shown = ", ".join(labels.names[code] for code in empty[:5])
-            warnings.append(f"{len(empty)} classes have no sample in the {part} part: {shown}")
+            have = "class has" if len(empty) == 1 else "classes have"
+            warnings.append(f"{len(empty)} {have} no sample in the {part} part: {shown}")
     return warnings
 
 

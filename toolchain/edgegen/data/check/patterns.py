@@ -41,11 +41,6 @@ class Pattern:
     confirmed: Callable[[str], int]
     """How many leading characters of the proposal are one; 0 for none."""
 
-    @property
-    def marker(self) -> str:
-        """What stands in a match's place once it is taken out."""
-        return f"[{self.kind}]"
-
 
 def matches(text: str) -> Iterator[tuple[int, int, Pattern]]:
     """(start, end, pattern) of everything that looks personal, in order; matches do not overlap."""
@@ -60,13 +55,19 @@ def matches(text: str) -> Iterator[tuple[int, int, Pattern]]:
     yield from sorted(taken, key=lambda match: match[0])
 
 
-def without_matches(text: str) -> str:
-    """The text with a marker such as ``[e-mail]`` in place of every match."""
-    pieces, at = [], 0
-    for start, end, pattern in matches(text):
-        pieces += [text[at:start], pattern.marker]
-        at = end
-    return "".join([*pieces, text[at:]])
+def without_matches(text: str, number: str = "") -> str:
+    """The text with a marker such as ``[e-mail]`` in place of every match.
+
+    Args:
+        number: stands in every marker after the kind, so that different texts stay different.
+    """
+    while found := list(matches(text)):  # what was beside a match may now look like one itself
+        pieces, at = [], 0
+        for start, end, pattern in found:
+            pieces += [text[at:start], f"[{pattern.kind}{number}]"]
+            at = end
+        text = "".join([*pieces, text[at:]])
+    return text
 
 
 def _whole(text: str) -> int:

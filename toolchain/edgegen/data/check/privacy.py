@@ -1,4 +1,4 @@
-"""Personal data in cells and lines: said, refused, or taken out before they are written. Values are never shown."""
+"""Personal data in cells and lines: said or refused; ``data.redact`` takes them out. Values are never shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from edgegen.core.errors import UsageError
 from edgegen.data.carrier import lines, rows
 from edgegen.data.check.findings import PrivateCells
-from edgegen.data.check.patterns import matches, without_matches
+from edgegen.data.check.patterns import matches
 from edgegen.data.check.samples import Checking
 from edgegen.data.collected import TEXT_FILE
 from edgegen.data.settings import Column
@@ -49,14 +49,12 @@ def check_privacy(checking: Checking) -> tuple[tuple[PrivateCells, ...], tuple[s
         return (), ()
     found = _in_carrier(checking)
     if found and action in ("refuse", "redact"):
-        shown = ", ".join(
-            f"{cells.cells} x {cells.kind} in {cells.column!r} (first: {cells.first})" for cells in found[:5]
-        )
+        shown = ", ".join(f"{cells.cells} x {cells.kind}, first in {_place(checking, cells)}" for cells in found[:5])
         raise UsageError(
             "cells look like personal data" + (" though they were to be taken out" if action == "redact" else ""),
-            where="[data.check] privacy",
+            where=_place(checking, found[0]),
             got=shown,
-            expected="none",
+            expected=f"none: [data.check] privacy = {action!r}",
             next_step="leave the columns or rows out, set privacy = 'redact', or 'say' if this is no personal data",
         )
     return found, tuple(name for name, column in _read(checking.settings.columns) if is_telling(name))
@@ -71,21 +69,6 @@ def find_private(frame: pd.DataFrame, columns: Mapping[str, Column]) -> tuple[Pr
     return tuple(found)
 
 
-def redact(frame: pd.DataFrame, findings: Iterable[PrivateCells]) -> pd.DataFrame:
-    """A frame whose columns with findings have markers such as ``[e-mail]`` in place of all that looks personal."""
-    redacted = frame.copy()
-    for name in dict.fromkeys(cells.column for cells in findings):
-        column = redacted[name]
-        replaced = {text: without_matches(text) for text in column.dropna().unique()}
-        redacted[name] = column.map(replaced, na_action="ignore").astype(column.dtype)
-    return redacted
-
-
-def redact_text(text: str) -> str:
-    """A text with markers in place of all that looks personal."""
-    return without_matches(text)
-
-
 def is_telling(name: str) -> bool:
     """Whether a column's name suggests personal data."""
     words = [word.lower() for word in _WORDS.findall(name)]
@@ -96,6 +79,13 @@ def is_telling(name: str) -> bool:
         or ("name" in known and bool(known & _TELLING_BESIDE_NAME))
         or bool(known & _NUMBERED and known & _NUMBER_WORDS)
     )
+
+
+def _place(checking: Checking, cells: PrivateCells) -> str:
+    """Where the first of such cells stands; what stands there is never shown."""
+    if checking.collected.carrier == "text":
+        return f"line {cells.first}"
+    return f"row {cells.first}, column {cells.column!r}"
 
 
 def _in_carrier(checking: Checking) -> tuple[PrivateCells, ...]:

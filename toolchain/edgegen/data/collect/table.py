@@ -14,6 +14,7 @@ from edgegen.data.collect.source import Source
 from edgegen.data.collected import ROWS_FILE, Collected
 from edgegen.data.declared import kept_columns
 from edgegen.data.format import conform
+from edgegen.data.redact import Redactor
 from edgegen.data.rows import RowsWriter
 from edgegen.data.settings import DataSettings
 from edgegen.data.unique import refuse_repeats
@@ -30,7 +31,7 @@ def collect_rows(
     *,
     where: str,
 ) -> Collected:
-    """Writes ``rows.parquet``: the kept columns of all rows, in the source's order.
+    """Writes ``rows.parquet``: the kept columns of all rows, in the source's order, without personal data if asked so.
 
     Args:
         where: the file or table as a person would find it, without secrets.
@@ -40,9 +41,11 @@ def collect_rows(
     """
     columns = kept_columns(settings)
     rows = folder / ROWS_FILE
+    redactor = Redactor(columns) if settings.check.privacy == "redact" else None
     with RowsWriter(rows, columns) as writer:
         for chunk in read(source, settings, list(columns), progress):
-            writer.append(conform(chunk.frame, columns, first_row=writer.rows + 1, where=where, lines=chunk.lines))
+            frame = conform(chunk.frame, columns, first_row=writer.rows + 1, where=where, lines=chunk.lines)
+            writer.append(frame if redactor is None else redactor.frame(frame))
         if not writer.rows:
             raise no_rows(where)
     try:
@@ -61,4 +64,5 @@ def collect_rows(
         licence=source.licence,
         licence_doubt=source.licence_doubt,
         synthetic=source.synthetic,
+        redacted={} if redactor is None else redactor.found,
     )

@@ -15,6 +15,7 @@ from edgegen.core.errors import UsageError
 from edgegen.core.ports import Progress
 from edgegen.data.collect.source import Source
 from edgegen.data.collected import TEXT_FILE, Collected
+from edgegen.data.redact import redact_text
 from edgegen.data.settings import DataSettings
 
 MOST_BYTES = 256 * 1024**2
@@ -33,12 +34,19 @@ def collect(source: Source, settings: DataSettings, folder: Path, progress: Prog
     path = source.path
     if not path.is_file():
         raise UsageError("the source is not a file", where=str(path), expected="one text file, plain or .gz")
-    partial = folder / f"{TEXT_FILE}.part"
+    read, clear = folder / f"{TEXT_FILE}.read.part", folder / f"{TEXT_FILE}.part"
+    redacted: dict[str, int] = {}
     try:
-        size = _convert(path, settings.collect.encoding, partial, progress)
-        partial.rename(folder / TEXT_FILE)
+        _convert(path, settings.collect.encoding, read, progress)
+        if settings.check.privacy == "redact":
+            redacted = redact_text(read, clear)
+        else:
+            read.rename(clear)
+        size = clear.stat().st_size
+        clear.rename(folder / TEXT_FILE)
     finally:
-        partial.unlink(missing_ok=True)
+        read.unlink(missing_ok=True)
+        clear.unlink(missing_ok=True)
     return Collected(
         carrier="text",
         kind="text",
@@ -50,11 +58,12 @@ def collect(source: Source, settings: DataSettings, folder: Path, progress: Prog
         licence=source.licence,
         licence_doubt=source.licence_doubt,
         synthetic=source.synthetic,
+        redacted=redacted,
     )
 
 
-def _convert(path: Path, encoding: str, target: Path, progress: Progress) -> int:
-    """Writes the text as UTF-8 and returns its bytes."""
+def _convert(path: Path, encoding: str, target: Path, progress: Progress) -> None:
+    """Writes the text as UTF-8."""
     decoder = _Decoder(path, encoding)
     ends = io.IncrementalNewlineDecoder(None, translate=True)
     characters = 0
@@ -63,7 +72,6 @@ def _convert(path: Path, encoding: str, target: Path, progress: Progress) -> int
             text = ends.decode(decoder.decode(chunk, final=not chunk), final=not chunk)
             characters += len(text)
             stream.write(text.encode())
-        size = stream.tell()
     if characters < _LEAST_CHARACTERS:
         raise UsageError(
             "too little text",
@@ -75,7 +83,6 @@ def _convert(path: Path, encoding: str, target: Path, progress: Progress) -> int
         progress.say(f"{path.name}: the byte order mark is left out")
     if ends.newlines not in (None, "\n"):
         progress.say(f'{path.name}: all line ends are made "\\n"')
-    return size
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

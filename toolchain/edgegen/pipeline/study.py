@@ -1,0 +1,192 @@
+"""A study that several processes and machines share: who runs which trial, and what becomes of one whose worker died.
+
+A worker claims a trial by beginning it; of workers that begin more than are wanted, the later ones withdraw. While it
+runs, a worker says now and then that it lives. A trial whose worker is gone is given up and queued once more with the
+same settings, so that its training goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegen.core.digests import sha256_json
+from edgegen.core.lazy import load
+from edgegen.core.ports import Progress
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial, Trial
+
+_BEAT_SECONDS = 5.0  # between two signs of life
+_LOST_SECONDS = 60.0  # without one, a worker on another machine counts as gone
+_LOOK_SECONDS = 0.5  # between two looks at trials that others run
+FAILED = "failed"
+"""User attribute of a trial that failed by itself: its reason. A given up or withdrawn one has none, nor counts."""
+
+
+class SharedStudy:
+    """What one worker sees and does of a study."""
+
+    def __init__(self, study: Study, wanted: int, seed: int, startup: int, progress: Progress) -> None:
+        self._study = study
+        self._wanted = wanted
+        self._seed = seed
+        self._startup = startup
+        self._progress = progress
+        self._seen: dict[int, tuple[Any, float]] = {}  # trial -> its last sign of life, and when it was new to us
+        self._waiting = False
+
+    def counted(self) -> list[FrozenTrial]:
+        """The trials that are done, by number: those with a result, those that were ended, and those that failed."""
+        return [trial for trial in self._trials() if _counts(trial)]
+
+    def best(self) -> FrozenTrial | None:
+        """The trial with the least loss, the first of equals; None as long as there is none."""
+        complete = [trial for trial in self.counted() if trial.state.name == "COMPLETE"]
+        return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
+
+    def claim(self) -> Trial | None:
+        """A trial to run, or None when there are as many as are wanted; waits for the last ones that others run."""
+        while True:
+            self._give_up_lost()
+            trials = self._trials()
+            done, running = [trial for trial in trials if _counts(trial)], _running(trials)
+            if len(done) >= self._wanted:
+                return None
+            if len(done) + len(running) >= self._wanted:
+                self._wait(running)
+                continue
+            trial = self._study.ask()
+            trial.set_user_attr("worker", _worker(os.getpid()))
+            earlier = [item for item in self._trials() if item.number < trial.number]
+            place = sum(_counts(item) for item in earlier) + len(_running(earlier))
+            if place < self._wanted:
+                self._draw_for(place)
+                return trial
+            self._study.tell(trial, state=_state("FAIL"))  # others have begun the last ones at the same moment
+
+    @contextmanager
+    def alive(self, trial: Trial) -> Iterator[None]:
+        """Says that the trial's worker lives, for the length of the block."""
+        done = threading.Event()
+
+        def beat() -> None:
+            count = 0
+            while not done.wait(_BEAT_SECONDS):
+                count += 1
+                try:
+                    trial.set_user_attr("beat", count)
+                except storage_errors():
+                    return  # whatever it is, the training meets it too
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    @contextmanager
+    def unless_given_up(self, trial: Trial) -> Iterator[None]:
+        """Around what is told of a trial: ends the block where others have given the trial up in the meantime."""
+        try:
+            yield
+        except _given_up():
+            self._progress.say(f"trial {trial.number} was given up by another process: its result is dropped")
+
+    def tell(self, trial: Trial, state: str, value: float | None = None) -> None:
+        """Ends the trial."""
+        self._study.tell(trial, value, state=_state(state))
+
+    # -- others ------------------------------------------------------------------------------------------------------
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _draw_for(self, place: int) -> None:
+        """A sampler that draws by seed and place: a study that one worker runs is repeatable, also after a kill."""
+        sampler = load("optuna.samplers:TPESampler", extra="tune")
+        drawn = int(sha256_json([self._seed, place])[:8], 16)
+        self._study.sampler = sampler(seed=drawn, n_startup_trials=self._startup)
+
+    def _wait(self, running: list[FrozenTrial]) -> None:
+        if not self._waiting:
+            numbers = ", ".join(str(trial.number) for trial in running)
+            self._progress.say(f"waiting for what other processes run: trial {numbers}")
+        self._waiting = True
+        time.sleep(_LOOK_SECONDS)
+
+    def _give_up_lost(self) -> None:
+        for trial in _running(self._trials()):
+            sign = trial.user_attrs.get("beat")
+            if trial.number not in self._seen or self._seen[trial.number][0] != sign:
+                self._seen[trial.number] = sign, time.monotonic()
+            silent = time.monotonic() - self._seen[trial.number][1]
+            if silent < _LOST_SECONDS and not _has_ended(trial.user_attrs.get("worker")):
+                continue
+            try:
+                self._study.tell(trial.number, state=_state("FAIL"))
+            except (ValueError, _given_up()):
+                continue  # its worker was only slow, or another process has just given it up
+            self._progress.say(f"trial {trial.number}: its process is gone; it is run again")
+            if trial.params:
+                self._study.enqueue_trial(trial.params)
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a storage that is out of reach raises."""
+    return load("optuna.exceptions:OptunaError", extra="tune"), load("sqlalchemy.exc:SQLAlchemyError", extra="tune")
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state.name in ("COMPLETE", "PRUNED") or (trial.state.name == "FAIL" and FAILED in trial.user_attrs)
+
+
+def _running(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state.name == "RUNNING"]
+
+
+def _state(name: str) -> Any:
+    return load("optuna.trial:TrialState", extra="tune")[name]
+
+
+def _given_up() -> type[Exception]:
+    found: type[Exception] = load("optuna.exceptions:UpdateFinishedTrialError", extra="tune")
+    return found
+
+
+def _worker(process: int) -> list[str]:
+    """What names a living process among all there are: boot, name space, number, and the moment it began.
+
+    Raises:
+        ProcessLookupError: there is none of that number.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError as error:
+        raise ProcessLookupError(process) from error
+    if not fields or fields[0] in "ZX":  # ended, and not yet taken note of by its parent
+        raise ProcessLookupError(process)
+    return [*_here(), str(process), fields[19]]
+
+
+def _here() -> list[str]:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return [boot, os.readlink("/proc/self/ns/pid")]
+
+
+def _has_ended(worker: list[str] | None) -> bool:
+    """Whether the process is known to be gone: only of those on this machine can that be told."""
+    if worker is None or worker[:2] != _here():
+        return False
+    try:
+        return _worker(int(worker[2])) != worker
+    except ProcessLookupError:
+        return True
