@@ -1,4 +1,4 @@
-"""Makes digits.npz again: ten words, spoken by 28 synthetic speakers (needs numpy, scipy, `espeak-ng` 1.51 and `flite` 2.2).
+"""Makes digits.npz again: ten words by 28 synthetic speakers (needs numpy, scipy, `espeak-ng` 1.51 and `flite` 2.2).
 
     python make.py
 

@@ -163,6 +163,19 @@ def test_build_of_images_without_labels_has_no_task_figures(tmp_path: Path, cach
     assert done.document["training"]["notes"]
 
 
+def test_build_tells_what_quantization_looked_at_and_how_much_another_draw_matters(project: Path, cache: Path) -> None:
+    document = json.loads((project / "build/null/result.json").read_text())
+    assert document["calibration"] == {"set": None, "inputs": 512, "draws": 1, "spread": {}}  # a generator takes noise
+    again = edgegen("build", "-t", "null", "--json", "--set", "data.calibration.seeds=3", cache=cache, cwd=project)
+    assert again.code == 0, again.err
+    jsonschema.validate(again.document, result_schema())
+    spread = again.document["calibration"]["spread"]
+    assert set(spread) == {"static-int8@onnx"}, "what is not calibrated has no spread"
+    ends = spread["static-int8@onnx"]["figures"]["psnr_db_mean"]
+    assert 20 < ends["low"] < ends["high"] < 100, "each draw is quantized anew"
+    assert "over 3 such draws" in (project / "build/null/report.html").read_text()
+
+
 def test_build_dry_run_builds_nothing(project: Path, cache: Path) -> None:
     shutil.rmtree(project / "build")
     done = edgegen("build", "--target", "null", "--dry-run", cache=cache, cwd=project)

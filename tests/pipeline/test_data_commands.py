@@ -226,12 +226,13 @@ def test_refused_cells_are_named_and_never_shown(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "build").exists()
 
 
-def test_personal_cells_are_said_by_default_and_not_shown(
-    tmp_path: Path, said: Callable[..., dict[str, Any]]
-) -> None:
+def test_personal_cells_are_said_by_default_and_not_shown(tmp_path: Path, said: Callable[..., dict[str, Any]]) -> None:
     folder = _table(tmp_path, table=_personal())
     document = said("data", "inspect", "--project", str(folder))
-    assert [(cells["column"], cells["first"]) for cells in document["checked"]["private"]] == [("site", 18), ("person", 41)]
+    assert [(cells["column"], cells["first"]) for cells in document["checked"]["private"]] == [
+        ("site", 18),
+        ("person", 41),
+    ]
     assert "example.org" not in json.dumps(document["checked"]["profile"])
 
 

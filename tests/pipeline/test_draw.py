@@ -21,7 +21,7 @@ seed = 3
 
 [model]
 family = "gan"
-generator_channels = [8, 8, 4]
+generator_channels = [16, 8, 4]
 critic_channels = [4, 8]
 conditional = true
 
@@ -81,13 +81,12 @@ def test_draws_of_a_conditional_model_come_with_the_classes_that_were_asked_for(
         assert int(arrays["synthetic"]) == 1
 
 
-def test_equal_draws_are_equal_bytes_and_a_longer_one_begins_with_the_shorter(drawn: Path, cache: Path) -> None:
-    for name, samples in (("a.npz", "300"), ("b.npz", "310")):
-        done = edgegen("data", "draw", name, "--samples", samples, cache=cache, cwd=drawn)
-        assert done.code == 0, done.err
-    assert (drawn / "a.npz").read_bytes() == (drawn / "drawn.npz").read_bytes()
-    with np.load(drawn / "b.npz") as longer, np.load(drawn / "drawn.npz") as arrays:
+def test_a_longer_draw_begins_with_the_shorter_one(drawn: Path, cache: Path) -> None:
+    done = edgegen("data", "draw", "longer.npz", "--samples", "310", cache=cache, cwd=drawn)
+    assert done.code == 0, done.err
+    with np.load(drawn / "longer.npz") as longer, np.load(drawn / "drawn.npz") as arrays:
         assert np.array_equal(longer["labels"][:300], arrays["labels"])
+        assert np.allclose(longer["images"][:300], arrays["images"], atol=1e-6)
 
 
 def test_a_model_of_drawn_samples_is_synthetic_whatever_its_project_says(
@@ -101,7 +100,7 @@ def test_a_model_of_drawn_samples_is_synthetic_whatever_its_project_says(
     contract = json.loads((tmp_path / "build" / "null" / "files" / "preprocessing.json").read_text())
     assert contract["data"]["synthetic"] is True
     assert contract["data"]["classes"] == [str(digit) for digit in range(10)]
-    assert {item["status"] for item in built.document["candidates"]} == {"ok"}
+    assert {item["status"] for item in built.document["candidates"]} <= {"chosen", "eligible"}
 
 
 def test_only_generators_of_images_are_drawn_from(tmp_path: Path, cache: Path) -> None:

@@ -19,7 +19,12 @@ from edgegen.data.settings import CollectSettings, Column, DataSettings
 def table_settings(source: str, columns: Mapping[str, Column], kind: Any = None, **collect: Any) -> DataSettings:
     """``[data]`` of a table with an origin and a licence."""
     return DataSettings(
-        source=source, kind=kind, origin="made up", licence="CC0-1.0", columns=columns, collect=CollectSettings(**collect)
+        source=source,
+        kind=kind,
+        origin="made up",
+        licence="CC0-1.0",
+        columns=columns,
+        collect=CollectSettings(**collect),
     )
 
 

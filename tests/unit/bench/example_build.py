@@ -172,10 +172,11 @@ def calibration() -> dict:
     spread = {"psnr_db_mean": {"low": 38.1, "high": 39.0}, "psnr_db_worst5": {"low": 30.8, "high": 31.9}}
     return {
         "set": {
-            "samples": 512,
-            "digest": "sha256:" + "c4" * 32,
+            "name": "watch, 512 training samples by seed 20",
+            "sha256": "c4" * 32,
             "findings": [{"rule": "constant-channel", "severity": "say", "said": "one channel never changes"}],
         },
+        "inputs": 512,
         "draws": 3,
         "spread": {
             "static-int8@onnx": {"figures": spread, "failed": ""},

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from example_build import PROFILE, budgets, candidate, document, images, training
+from example_build import PROFILE, budgets, calibration, candidate, document, images, training
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_result_document import BUNDLE, DOCUMENTS, failing
@@ -168,6 +168,12 @@ def test_a_confusion_matrix_and_notes_are_shown():
     assert "--share: 0.914" in page
 
 
+def test_what_a_model_wrote_is_shown_as_text():
+    page = render_report(document(training=training(sample_text="In the <b>|beginning")))
+    assert "In the &lt;b&gt;|beginning</pre>" in page
+    assert "What the model writes" not in render_report(document())
+
+
 def test_curves_are_drawn_where_there_is_more_than_one_epoch():
     assert "loss over 3 epochs" in render_report(document())
     assert "over 1 epochs" not in render_report(document(training=training(history=[{"loss": 1.0}])))
@@ -285,11 +291,14 @@ def test_matplotlib_and_jinja_are_imported_only_when_a_report_is_rendered():
 
 def test_calibration_tells_how_far_figures_lie_apart_over_draws():
     rows = calibration_rows(document())
-    assert (rows["samples"], rows["draws"], rows["findings"]) == (512, 3, ["one channel never changes"])
+    assert (rows["inputs"], rows["draws"], rows["findings"]) == (512, 3, ["one channel never changes"])
     found = {row["name"]: row for row in rows["rows"]}
     assert found["static-int8@onnx"]["figures"][1] == {"name": "PSNR, worst 5 %", "text": "30.8 to 31.9 dB"}
     assert found["static-int8@litert"]["failed"] == "the quantizer failed"
     page = render_report(document())
     assert "30.8 to 31.9 dB" in page
-    assert "over 3 draws" in page
+    assert "over 3 such draws" in page
+    assert "samples of the training part (watch" in page
+    noise = {**calibration(), "set": None}
+    assert "draws of the noise" in render_report(document(calibration=noise))
     assert calibration_rows(document(calibration=None)) is None

@@ -2,7 +2,7 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
-from example_build import PROFILE, TABLE, budgets, candidate, candidates, choice, document
+from example_build import PROFILE, TABLE, budgets, candidate, candidates, choice, document, training
 from jsonschema import Draft202012Validator
 
 from edgegen.artifacts.bundle import Written
@@ -34,6 +34,7 @@ DOCUMENTS = {
     "nothing built": lambda: document(
         choice=choose([candidate(status="not built", why_rejected="no wheel", size=None)], budgets(), PROFILE)
     ),
+    "writes": lambda: document(training=training(sample_text="In the |beginning")),
     "no budgets": lambda: document(choice=choose(candidates(), {}, PROFILE)),
 }
 

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from edgegen.compress import matching
 from edgegen.compress.census import NothingChanged
@@ -19,6 +22,9 @@ from edgegen.compress.steps import apply_step, find_step
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
 from edgegen.core.ports import Silent
+from edgegen.train.deployed import load_deployed, save_deployed
+from edgegen.train.families import find_family
+from support.datasets import image_form, vector_form
 
 QUICK = {"pruned": Pruned(steps=120, batch=16), "distilled": Distilled(steps=120, batch=16)}
 SCRIPT = """
@@ -55,6 +61,66 @@ def test_another_process_gives_the_same_weights(generator: Path, context: StepCo
     subprocess.run([sys.executable, "-c", SCRIPT, str(generator), str(there)], env=environment, check=True)
     for name in ("deployed.json", "deployed.safetensors"):
         assert sha256_file(here / name) == sha256_file(there / name)
+
+
+KINDS = {
+    "a conditional vae": ("vae", {"conditional": True}, "decoder_channels"),
+    "a gan": ("gan", {}, "generator_channels"),
+    "a conditional gan": ("gan", {"conditional": True}, "generator_channels"),
+}
+
+
+def _saved(kind: str, folder: Path) -> tuple[str, Any, nn.Module]:
+    """A generator of that kind in ``folder``, its condition strong enough to matter."""
+    family, more, widths = KINDS[kind]
+    found = find_family(family)
+    settings = found.complete(found.settings(latent=8, **{widths: (32, 16, 8)}, **more), image_form(side=16, classes=3))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = found.deployed(found.build(settings))
+        with torch.no_grad():
+            for layer in module.modules():
+                if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                    layer.weight.mul_(2.0)
+            module.project.weight[:, settings.latent :].mul_(4.0)
+    save_deployed(module, family, settings, folder)
+    return family, settings, module
+
+
+@pytest.mark.parametrize("name", ["pruned", "distilled"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_generator_of_images_becomes_narrower(name: str, kind: str, tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "narrow"
+    source.mkdir()
+    folder.mkdir()
+    family, settings, parent = _saved(kind, source)
+    context = StepContext(inputs={}, seed=9, parent=source)
+    applied = apply_step(find_step(name, "torch"), source, folder, QUICK[name], context)
+    assert applied.figures["channels"] == ([24, 12, 8] if name == "pruned" else [16, 8, 4])
+    assert applied.figures["paired_psnr_db"] > max(22, applied.figures["paired_psnr_before_training_db"] + 2)
+    narrow, read_as, smaller = load_deployed(folder)
+    assert read_as == family
+    assert list(getattr(smaller, KINDS[kind][2])) == applied.figures["channels"]
+    assert smaller == replace(settings, **{KINDS[kind][2]: tuple(applied.figures["channels"])})
+    if settings.conditional:
+        latent = torch.from_numpy(find_family(family).draw(settings, 64, 5).inputs["latent"])
+        first, second = (torch.eye(3)[[label] * 64] for label in (0, 1))
+        with torch.no_grad():
+            wanted = parent(latent, first) - parent(latent, second)
+            given = narrow(latent, first) - narrow(latent, second)
+        # The student follows the parent's change from class to class: it was shown the conditions.
+        assert (given - wanted).square().mean() < 0.5 * wanted.square().mean()
+
+
+def test_a_family_without_channels_is_refused(tmp_path: Path) -> None:
+    family = find_family("flow")
+    settings = family.complete(family.settings(layers=1, width=4), vector_form(features=2))
+    with torch.random.fork_rng(devices=[]):
+        save_deployed(family.deployed(family.build(settings)), "flow", settings, tmp_path)
+    with pytest.raises(BuildError, match="'flow' have no channels"):
+        apply_step(
+            find_step("pruned", "torch"), tmp_path, tmp_path, Pruned(), StepContext(inputs={}, seed=9, parent=tmp_path)
+        )
 
 
 class Stopping(Silent):

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tables import put, table_settings
 
 from edgegen.core.errors import UsageError
 from edgegen.data.cells import read_cells
@@ -17,6 +16,7 @@ from edgegen.data.format import conform, propose_columns
 from edgegen.data.rows import RowsWriter, frame_type
 from edgegen.data.settings import Column, DataSettings
 from edgegen.data.unique import refuse_repeats
+from support.tables import put, table_settings
 
 
 def _conform(values, column, **place):
@@ -127,7 +127,7 @@ def test_conform_leaves_out_ignored_and_undeclared_columns_and_keeps_the_declare
 
 
 def test_conform_refuses_a_lacking_column_with_the_nearest_name():
-    with pytest.raises(UsageError, match="no column 'weight'.*did you mean 'wieght'"):
+    with pytest.raises(UsageError, match=r"no column 'weight'.*did you mean 'wieght'"):
         conform(pd.DataFrame({"wieght": ["1"]}), {"weight": Column()}, first_row=1, where="t")
 
 
@@ -211,7 +211,7 @@ def test_refuse_repeats_finds_a_repeat_across_many_rounds(tmp_path, monkeypatch)
     values = np.arange(1000)
     refuse_repeats(_rows(tmp_path / "whole", values, column), {"x": column}, "t")
     values[777] = 3
-    with pytest.raises(UsageError, match="row 778, column 'x'.*as in row 4"):
+    with pytest.raises(UsageError, match=r"row 778, column 'x'.*as in row 4"):
         refuse_repeats(_rows(tmp_path / "twice", values, column), {"x": column}, "t")
 
 
@@ -224,8 +224,13 @@ def test_refuse_repeats_lets_values_pass_that_only_share_a_digest(tmp_path, monk
 
 
 def test_propose_columns_reads_types_and_roles_off_a_sample(tmp_path):
-    lines = [f"{n},{n / 4},{n % 3},{'yes' if n % 2 else 'no'},2024-01-{n % 28 + 1:02d},text {n},,{n % 2}" for n in range(60)]
-    put(tmp_path / "t.csv", "id,weight,kind,well,at,note,empty,label\n" + "\n".join(lines) + "\n60,,1,no,2024-01-01,x,,0\n")
+    lines = [
+        f"{n},{n / 4},{n % 3},{'yes' if n % 2 else 'no'},2024-01-{n % 28 + 1:02d},text {n},,{n % 2}" for n in range(60)
+    ]
+    put(
+        tmp_path / "t.csv",
+        "id,weight,kind,well,at,note,empty,label\n" + "\n".join(lines) + "\n60,,1,no,2024-01-01,x,,0\n",
+    )
     settings = table_settings("t.csv", {})
     found = propose_columns(find_source(settings, tmp_path), settings)
     assert {name: (column.type, column.role, column.missing) for name, column in found.items()} == {

@@ -1,6 +1,7 @@
 """The rows carrier: types, order, bounded row groups, equal bytes, and nothing half-written."""
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def _frame(count):
             "weight.kg": np.where(numbers % 3 == 0, np.nan, numbers / 7),
             "weight": pd.array([None if n % 5 == 0 else 2**60 + n for n in range(count)], dtype="Int64"),
             "kind": pd.array([None if n % 4 == 0 else f"kind {n % 9}" for n in range(count)], dtype="string"),
-            "note": pd.array(["ä\n\"quoted\", " * (n % 3) or None for n in range(count)], dtype="string"),
+            "note": pd.array(['ä\n"quoted", ' * (n % 3) or None for n in range(count)], dtype="string"),
             "well": pd.array([[True, False, None][n % 3] for n in range(count)], dtype="boolean"),
         }
     )
@@ -49,7 +50,7 @@ def _write(path, frames):
 
 def _cut(frame, ends):
     edges = [0, *sorted(ends), len(frame)]
-    return [frame.iloc[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [frame.iloc[start:end] for start, end in pairwise(edges)]
 
 
 def test_read_rows_gives_back_what_was_written_with_types_and_order(tmp_path):
@@ -111,9 +112,13 @@ def test_rows_writer_writes_early_when_texts_are_long(tmp_path, monkeypatch):
 
 
 def test_rows_writer_leaves_nothing_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), RowsWriter(tmp_path / "rows.parquet", COLUMNS) as writer:
-        writer.append(_frame(10))
-        raise ZeroDivisionError
+    def interrupted():
+        with RowsWriter(tmp_path / "rows.parquet", COLUMNS) as writer:
+            writer.append(_frame(10))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -35,6 +35,14 @@ def test_draws_are_read_back_as_synthetic_whatever_the_project_says(tmp_path):
     assert collected.origin == f"made up ({drawn.origin})"
 
 
+def test_draws_of_asked_classes_are_read_back_with_their_labels(tmp_path):
+    asked = np.arange(30) % 3 + 4
+    _draw(tmp_path / "drawn.npz", labels_of=lambda inputs: asked[: len(inputs["latent"])])
+    collected, arrays = gather(tmp_path, "drawn.npz")
+    assert collected.classes == ("4", "5", "6")
+    assert arrays["labels"].tolist() == [str(label) for label in asked]
+
+
 @pytest.mark.parametrize("batch", [1, 7, 30, 64])
 def test_draws_do_not_depend_on_the_batch(tmp_path, batch):
     _draw(tmp_path / "whole.npz", batch=30)

@@ -44,7 +44,9 @@ def rows(count: int = 200, seed: int = 0) -> np.ndarray:
 
 
 def dataset(count: int = 200) -> DataSet:
-    form = replace(token_form(context=CONTEXT, vocabulary=LETTERS), samples={"train": count, "validation": 8, "test": 8})
+    form = replace(
+        token_form(context=CONTEXT, vocabulary=LETTERS), samples={"train": count, "validation": 8, "test": 8}
+    )
     return DataSet(form=form, train=Part(x=rows(count)), validation=Part(x=rows(8, 1)), test=Part(x=rows(8, 2)))
 
 
@@ -195,8 +197,7 @@ def test_a_draw_holds_tokens_of_the_part_with_the_memory_of_their_row(cell):
 def test_a_longer_draw_begins_with_the_shorter_one(cell):
     model, part, chosen = fresh(cell), Part(x=rows(40)), settings(cell)
     few, many, other = (
-        AUTOREGRESSIVE.draw(chosen, count, seed, part=part, model=model)
-        for count, seed in ((20, 4), (90, 4), (20, 5))
+        AUTOREGRESSIVE.draw(chosen, count, seed, part=part, model=model) for count, seed in ((20, 4), (90, 4), (20, 5))
     )
     for name, array in few.inputs.items():
         assert np.allclose(array, many.inputs[name][:20], atol=1e-6)
@@ -247,6 +248,12 @@ def test_training_learns_and_repeats(tmp_path, cell):
     losses = [epoch["loss"] for epoch in record["history"]]
     assert losses[-1] < losses[0] < np.log(len(LETTERS)) + 0.2
     assert record["parameters"] == record["deployed_parameters"]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_in_half_precision_learns_too(tmp_path, cell):
+    record, _ = run(tmp_path / "a", cell, TrainSettings(epochs=2, batch_size=16, precision="bfloat16"))
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
 
 
 @pytest.mark.parametrize("cell", CELLS)

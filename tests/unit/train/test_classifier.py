@@ -22,13 +22,13 @@ from edgegen.train.settings import TrainSettings
 from support.datasets import image_form, token_form, vector_form
 
 SHAPES = {
-    "mlp": ("vectors", (6,), (16, 8)),
-    "cnn1d": ("series", (3, 32), (8, 8)),
-    "ds-cnn": ("audio", (1, 21, 12), (8, 8)),
-    "resnet8": ("images", (3, 16, 16), (4, 8, 8)),
-    "mobilenet-v1-0.25": ("images", (1, 64, 64), (4,) * 14),
+    "mlp": ("vectors", (6,), (64, 64)),
+    "cnn1d": ("series", (3, 32), (32, 32)),
+    "ds-cnn": ("audio", (1, 21, 12), (32, 32, 32)),
+    "resnet8": ("images", (3, 16, 16), (16, 16, 32)),
+    "mobilenet-v1-0.25": ("images", (1, 64, 64), ()),
 }
-"""Architecture -> kind of sample, shape, and widths small enough for a test."""
+"""Architecture -> kind of sample, shape, and widths: small ones, yet such that eight bits a weight save bytes."""
 
 MLPERF = {
     "ds-cnn": ((1, 49, 10), 12, 53_936),
@@ -143,7 +143,11 @@ REFUSED = {
     "no labels": (ClassifierSettings(), make_form("vectors", (6,), classes=0), "at least two classes"),
     "one class": (ClassifierSettings(), make_form("vectors", (6,), classes=1), "at least two classes"),
     "tokens": (ClassifierSettings(), replace(token_form(), classes=("a", "b")), "no architecture"),
-    "vectors for a cnn": (ClassifierSettings(architecture="cnn1d"), make_form("vectors", (6,)), "'cnn1d' does not take"),
+    "vectors for a cnn": (
+        ClassifierSettings(architecture="cnn1d"),
+        make_form("vectors", (6,)),
+        "'cnn1d' does not take",
+    ),
     "images for an mlp": (ClassifierSettings(architecture="mlp"), image_form(), "'mlp' does not take"),
     "series for a resnet": (ClassifierSettings(architecture="resnet8"), make_form("series", (3, 50)), "does not take"),
     "too small an image": (ClassifierSettings(architecture="mobilenet-v1-0.25"), image_form(side=32), "too small"),
@@ -151,7 +155,11 @@ REFUSED = {
     "widths": (ClassifierSettings(architecture="resnet8", widths=(8, 8)), image_form(), "'model.widths'"),
     "other classes": (ClassifierSettings(classes=4), make_form("vectors", (6,)), "do not fit"),
     "no targets": (RegressorSettings(), make_form("vectors", (6,)), "numbers to predict"),
-    "other shape": (RegressorSettings(input_shape=(5,)), make_form("vectors", (6,), classes=0, targets=1), "do not fit"),
+    "other shape": (
+        RegressorSettings(input_shape=(5,)),
+        make_form("vectors", (6,), classes=0, targets=1),
+        "do not fit",
+    ),
 }
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import hypothesis
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import nn
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.ports import Silent
 from edgegen.train import epochs
+from edgegen.train.chance import batches_of
 from edgegen.train.epochs import optimize, repeatable
 from edgegen.train.families import Objective
 from edgegen.train.optimizers import freeze
@@ -100,6 +106,137 @@ def test_a_run_that_is_killed_anywhere_ends_with_the_same_bits(tmp_path, monkeyp
     resumed, after = run(settings, checkpoint=tmp_path / "c.pt")
     assert torch.equal(weights(resumed), weights(whole))
     assert after == history
+
+
+class Killed(Exception):
+    """Stands for the end of a process at any moment."""
+
+
+class KilledAt(Silent):
+    """Ends the run at the given report of progress."""
+
+    def __init__(self, place: int) -> None:
+        self.left = place
+
+    def advance(self, task, done, total, detail=""):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+def everything(settings, objectives, *, validated, progress=None, checkpoint=None):
+    """A run with all that a checkpoint has to keep: running means, draws of torch's own generator, both objectives."""
+    with repeatable(1, 7):
+        x = torch.randn(SAMPLES + 1, 4)  # the last batch would hold one sample
+        y = (x @ torch.tensor([[1.0], [-2.0], [0.5], [3.0]]) > 0).float()
+        model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.2), nn.Linear(6, 1))
+
+    def loss_of(batch, noise, objective):
+        shaken = x[batch] + 0.1 * torch.randn(x[batch].shape, generator=noise)
+        return {"loss": nn.functional.binary_cross_entropy_with_logits(model(shaken), y[batch])}
+
+    def validate():
+        with torch.no_grad():
+            return nn.functional.binary_cross_entropy_with_logits(model(x), y).item()
+
+    with repeatable(1, 3):
+        history = optimize(
+            model,
+            loss_of,
+            SAMPLES + 1,
+            settings,
+            seed=3,
+            task="train",
+            progress=progress or Silent(),
+            objectives=objectives,
+            validate=validate if validated else None,
+            checkpoint=checkpoint,
+            key="run",
+        )
+    return model.state_dict(), history
+
+
+TURNS = (Objective(name="a", child="0"), Objective(name="b", child="3", every=3, rate=2.0))
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.given(
+    optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
+    weight_decay=st.sampled_from([0.0, 0.05]),
+    schedule=st.sampled_from(["cosine", "constant"]),
+    warmup_ratio=st.sampled_from([0.0, 0.4]),
+    clip_norm=st.sampled_from([None, 0.1]),
+    ema=st.sampled_from([0.0, 0.8]),
+    patience=st.sampled_from([None, 1, 3]),
+    precision=st.sampled_from(["float32", "bfloat16"]),
+    objectives=st.sampled_from([(Objective(),), TURNS]),
+    kills=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    between=st.sampled_from([0.0, 0.002, 1e9]),
+)
+def test_any_combination_survives_kills_to_the_same_bits(objectives, kills, between, **chosen):
+    settings = TrainSettings(**BASE, **chosen)
+    validated = chosen["patience"] is not None
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(epochs, "_CHECKPOINT_SECONDS", between)
+        whole, history = everything(settings, objectives, validated=validated)
+        place = Path(folder) / "checkpoint"
+        for kill in kills:
+            try:
+                everything(settings, objectives, validated=validated, progress=KilledAt(kill), checkpoint=place)
+            except Killed:
+                continue
+        resumed, after = everything(settings, objectives, validated=validated, checkpoint=place)
+    assert after == history
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_a_batch_norm_never_meets_a_sample_alone():
+    """49 samples in batches of 8: the last one joins the batch before."""
+    assert [len(batch) for batch in batches_of(torch.arange(SAMPLES + 1), 8, 1)] == [8, 8, 8, 8, 8, 9]
+    assert [len(batch) for batch in batches_of(torch.arange(SAMPLES + 3), 8, 2)] == [8, 8, 8, 8, 8, 11]
+    assert [len(batch) for batch in batches_of(torch.arange(SAMPLES + 2), 8, 1)] == [8, 8, 8, 8, 8, 8, 2]
+    assert [len(batch) for batch in batches_of(torch.arange(3), 1, 1)] == [1, 1, 1]
+    assert sorted(torch.cat(batches_of(torch.arange(SAMPLES + 1), 8, 1)).tolist()) == list(range(SAMPLES + 1))
+
+
+def test_a_frozen_batch_norm_keeps_its_running_means():
+    with repeatable(1, 7):
+        model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 1))
+        x = torch.randn(SAMPLES, 4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    freeze(model, ["0.*", "1.*"])
+    optimize(
+        model,
+        lambda batch, noise, objective: {"loss": model(x[batch]).square().mean()},
+        SAMPLES,
+        TrainSettings(**BASE, patience=9),
+        seed=1,
+        task="t",
+        progress=Silent(),
+        validate=lambda: 1.0,
+    )
+    after = model.state_dict()
+    assert {name for name in before if not torch.equal(after[name], before[name])} == {"2.weight", "2.bias"}
+
+
+def test_early_stopping_without_a_validation_part_is_refused():
+    with pytest.raises(UsageError, match="nothing to look at"):
+        run(TrainSettings(**BASE, patience=2))
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_training():
+    with pytest.raises(BuildError, match="validation part is not finite"):
+        run(TrainSettings(**BASE, patience=2), validate=lambda model: float("nan"))
+
+
+def test_a_run_that_its_watcher_ends_leaves_no_checkpoint(tmp_path):
+    def ended(epoch, figures):
+        if epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(TrainSettings(**BASE), checkpoint=tmp_path / "c.pt", watch=ended)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_clipping_bounds_the_step():

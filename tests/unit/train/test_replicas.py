@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -45,11 +46,16 @@ def run(folder: Path, processes: int) -> list[bytes]:
     folder.mkdir()
     script = folder / "child.py"
     script.write_text(CHILD)
+    launch(script, processes, str(folder))
+    return [(folder / str(rank) / "model.safetensors").read_bytes() for rank in range(processes)]
+
+
+def launch(script: Path, processes: int, *arguments: str) -> None:
     paths = [str(ROOT / "toolchain"), str(ROOT / "runtimes" / "linux")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), str(script), str(folder)],
+        [sys.executable, *(launcher if processes > 1 else []), str(script), *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -57,13 +63,69 @@ def run(folder: Path, processes: int) -> list[bytes]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return [(folder / str(rank) / "model.safetensors").read_bytes() for rank in range(processes)]
 
 
 def test_two_processes_hold_one_model_and_repeat(tmp_path):
     first, second = run(tmp_path / "two", 2)
     assert first == second
     assert run(tmp_path / "again", 2)[0] == first
+
+
+STOPPING = """
+import json, sys
+from pathlib import Path
+import torch
+from torch import nn
+from edgegen.core.ports import Silent
+from edgegen.train.epochs import optimize, repeatable
+from edgegen.train.hardware import connect, replicas
+from edgegen.train.settings import TrainSettings
+
+here = replicas()
+connect(here, "cpu")
+with repeatable(1, 7):
+    x = torch.randn(50, 4)
+    y = x @ torch.tensor([[1.0], [-2.0], [0.5], [3.0]]) + torch.randn(50, 1)
+    normed = sys.argv[2] == "normed"
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6) if normed else nn.Tanh(), nn.Linear(6, 1))
+
+def loss_of(batch, noise, objective):
+    return {"loss": (model(x[batch]) - y[batch]).square().mean()}
+
+def validate():
+    with torch.no_grad():
+        # As if every machine rounded in its own way: only the first one's word counts.
+        return loss_of(torch.arange(50), None, "model")["loss"].item() * (1 + here.rank)
+
+settings = TrainSettings(epochs=60, batch_size=8, learning_rate=0.05, ema=0.9, patience=2)
+with repeatable(1, 3):
+    history = optimize(model, loss_of, 50, settings, seed=3, task="t", progress=Silent(), validate=validate, here=here)
+state = {name: value.double().flatten().tolist() for name, value in model.state_dict().items()}
+(Path(sys.argv[1]) / f"{here.rank}.json").write_text(json.dumps({"history": history, "state": state}))
+"""
+
+
+def stopped(folder: Path, processes: int, kind: str) -> list[dict]:
+    folder.mkdir()
+    script = folder / "child.py"
+    script.write_text(STOPPING)
+    launch(script, processes, str(folder), kind)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(processes)]
+
+
+def test_processes_agree_on_running_means_and_on_when_to_stop(tmp_path):
+    first, second = stopped(tmp_path / "normed", 2, "normed")
+    assert first == second
+    assert 3 < len(first["history"]) < 60
+    assert any("running_mean" in name for name in first["state"])
+
+
+def test_two_processes_take_the_steps_of_one_up_to_rounding(tmp_path):
+    alone = stopped(tmp_path / "one", 1, "plain")[0]
+    both = stopped(tmp_path / "two", 2, "plain")[0]
+    assert len(both["history"]) == len(alone["history"])
+    for mine, theirs in zip(both["history"], alone["history"], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
 
 
 def test_a_gradient_is_the_whole_batches(monkeypatch):

@@ -144,7 +144,9 @@ def test_train_refuses_to_go_on_when_the_loss_is_not_finite(tmp_path, digits):
 
 
 @pytest.mark.parametrize(
-    "form", [image_form(side=20), image_form(channels=3), image_form(side=28, width=20)], ids=["side", "channels", "odd"]
+    "form",
+    [image_form(side=20), image_form(channels=3), image_form(side=28, width=20)],
+    ids=["side", "channels", "odd"],
 )
 def test_a_model_does_not_take_images_that_do_not_fit_it(form):
     with pytest.raises(UsageError, match=r"do not fit|square"):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _PARTS = ("train", "validation", "test")
+_DECISIONS = ("keep", "change", "drop")
 _SHOWN_VALUES = 5
 _MOST_COLUMNS = 400  # of one page
 _ALONE = 2  # k-anonymity below that: somebody is alone with their values
@@ -173,7 +174,7 @@ def done(document: Mapping[str, Any]) -> list[str]:
     labels = document["labels"]
     said = [f"{count:,} x {what} taken out, a marker stands there" for what, count in redacted.items()]
     if labels["judged"]:
-        decided = ", ".join(f"{kind} {count}" for kind, count in labels["decided"].items() if count)
+        decided = ", ".join(f"{kind} {labels['decided'][kind]}" for kind in _DECISIONS if labels["decided"][kind])
         said.append(
             f"{labels['judged']:,} labels were looked over, {labels['suspected']:,} are suspected; "
             f"decided: {decided or 'none'}, open: {labels['undecided']:,}"

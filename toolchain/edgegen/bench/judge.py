@@ -22,7 +22,7 @@ MINIMUM_RUNS = 5
 """Below this many runs a measured latency is inconclusive."""
 
 # Where a budget's metric is looked up. Not in cross_isa: that compares machines, not a candidate with its parent.
-_PARTS = ("paired", "task", "unpaired")
+_PARTS = ("paired", "task", "known", "unpaired")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,8 +50,8 @@ def result_document(
         samples: how many inputs the quality figures rest on.
         training: evaluation of the trained model as ``train.figures.Evaluation`` writes it, with ``history`` (loss
             parts of every epoch) and ``data`` (name, parts, origin and licence of the set).
-        calibration: ``set`` (the record of the calibration samples), ``draws``, and ``spread`` (candidate -> figures'
-            ``low`` and ``high`` over draws of other samples, on this host).
+        calibration: ``set`` (record of the calibration samples; None for generators), ``inputs`` (how many), ``draws``,
+            and ``spread`` (candidate -> figures' ``low`` and ``high`` over draws of other inputs, on this host).
         not_measured: sentences beside those that follow from the figures themselves.
         error: what ended the build, if something did.
     """

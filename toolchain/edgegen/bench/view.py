@@ -246,7 +246,7 @@ def training_rows(document: Document) -> Row | None:
 
 
 def calibration_rows(document: Document) -> Row | None:
-    """Which samples quantization looked at, and how far each candidate's figures lie apart over other draws."""
+    """What quantization looked at, and how far each candidate's figures lie apart over other draws."""
     calibration = document.get("calibration")
     if not calibration:
         return None
@@ -263,9 +263,10 @@ def calibration_rows(document: Document) -> Row | None:
         rows.append({"number": number, "name": item["name"], "figures": figures, "failed": found["failed"]})
     chosen = calibration["set"]
     return {
-        "samples": chosen.get("samples"),
-        "digest": chosen.get("digest", ""),
-        "findings": [item["said"] for item in chosen.get("findings", ())],
+        "inputs": calibration["inputs"],
+        "of": chosen and f"samples of the training part ({chosen['name']})",
+        "sha256": chosen["sha256"] if chosen else "",
+        "findings": [item["said"] for item in chosen["findings"]] if chosen else [],
         "draws": calibration["draws"],
         "rows": rows,
     }

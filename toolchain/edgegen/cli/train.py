@@ -69,6 +69,8 @@ def _show(document: Mapping[str, Any]) -> None:
     console.print(table)
     for note in document["evaluation"]["notes"]:
         console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    if document["evaluation"]["sample_text"]:
+        console.print(f"\n{escape(document['evaluation']['sample_text'])}", soft_wrap=True)
     console.print()
     console.print(
         f"{document['epochs']} epochs, {document['deployed_parameters']:,} parameters to deploy; "

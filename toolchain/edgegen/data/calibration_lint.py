@@ -102,7 +102,7 @@ def _refuse_divided_twice(form: Form, ranges: Ranges) -> None:
     """Raw values of 0..1 that a contract divides by 255 once more fill one step in 255 of the model's range."""
     by = _divisor(form.preprocessing)
     greatest = float(ranges.train_greatest.max())
-    if by > 1 and 0 < greatest * by <= 1:
+    if by > 1 and 0 < greatest * by <= 1 + _TOLERANCE:
         raise UsageError(
             "the samples are normalized twice",
             where="[data.calibration], rule double-normalization",

@@ -93,7 +93,9 @@ def provenance(model: ModelMaker) -> dict[str, Any]:
         "family": model.project.family,
         "settings": write_record(model.settings),
         "training": write_record(model.training),
-        "steps": {name: {"digest": done.digest, "record": _without_profile(done.record)} for name, done in steps.items()},
+        "steps": {
+            name: {"digest": done.digest, "record": _without_profile(done.record)} for name, done in steps.items()
+        },
     }
 
 

@@ -81,7 +81,7 @@ def _document(outcome: Outcome, maker: Maker, stages: Stages, bundle: Written | 
         bundle=bundle,
         samples=ordered.project.quality.samples,
         training=_training(outcome, maker),
-        # calibration=_calibration(outcome, maker),
+        calibration=_calibration(outcome, maker),
         environment=_environment(ordered, outcome.found.identity),
         stages=stages.finished,
         not_measured=[outcome.found.missing] if outcome.found.missing else [],
@@ -171,9 +171,11 @@ def _training(outcome: Outcome, maker: Maker) -> dict[str, Any]:
 
 
 def _calibration(outcome: Outcome, maker: Maker) -> dict[str, Any]:
-    """Which samples quantization looked at, and how much another draw of them would have changed."""
+    """What quantization looked at, and how much another draw of it would have changed."""
+    settings = outcome.order.settings.data.calibration
     return {
-        "set": maker.model.data.calibrated().record,
-        "draws": outcome.order.settings.data.calibration.seeds,
+        "set": None if maker.model.generates else maker.model.data.calibrated().record,
+        "inputs": maker.model.calibration().record["samples"],
+        "draws": settings.seeds,
         "spread": dict(outcome.spread),
     }

@@ -43,7 +43,7 @@ class Maker:
         ``record`` has ``export``, ``changed`` (sentences), and ``refused`` (why it is not a candidate, or empty).
 
         Args:
-            draw: which draw of calibration inputs the steps on the file look at; every other one is made for comparison.
+            draw: which draw of calibration inputs the steps on the file look at; all but 0 are made for comparison.
 
         Raises:
             BuildError: a conversion or a step failed.
@@ -130,9 +130,7 @@ class Maker:
 
         def work(folder: Path, checkpoint: Path) -> Mapping[str, Any]:
             inside = _materialize(before.files, DEPLOYED_FILES, folder / ".torch")
-            context = self._context(
-                parent, self.model.calibration(), checkpoint=checkpoint, folder=folder / ".parent"
-            )
+            context = self._context(parent, self.model.calibration(), checkpoint=checkpoint, folder=folder / ".parent")
             try:
                 applied = apply_step(find_step(step, "torch"), inside, folder, settings, context)
                 changed, refused = list(applied.changed), ""
@@ -161,7 +159,7 @@ class Maker:
             seed=self.model.project.seed + _STEP_SEED,
             threads=self.model.training.threads,
             parent=None if folder is None else _materialize(parent.files, DEPLOYED_FILES, folder),
-            latents=self.model.draw_anew if self.model.output in ("image", "vector") else None,
+            latents=self.model.draw_anew if self.model.generates else None,
             progress=self._progress,
             checkpoints=checkpoint,
         )

@@ -26,7 +26,7 @@ from edgegen.export.finish import GOLDEN_SAMPLES
 from edgegen.pipeline.data import DataMaker, paths
 from edgegen.pipeline.order import Settings
 from edgegen.train.deployed import MODEL_FILES
-from edgegen.train.families import Output, find_family, output_of, settings_key
+from edgegen.train.families import GENERATED, Output, find_family, output_of, settings_key
 from edgegen.train.hardware import place, replicas
 
 _TORCH = ("torch", "numpy", "safetensors")
@@ -70,6 +70,11 @@ class ModelMaker:
     def output(self) -> Output:
         """What the first output is."""
         return output_of(self.family, self._written)
+
+    @property
+    def generates(self) -> bool:
+        """Whether noise alone goes in, so that no sample of the data is ever looked at."""
+        return self.output in GENERATED
 
     def contract(self) -> Mapping[str, Any]:
         """What stands between raw data and the model's input, and what the model's output means."""
@@ -223,9 +228,13 @@ class ModelMaker:
     # -- inputs ----------------------------------------------------------------------------------------------------
 
     def calibration(self, draw: int = 0) -> Finished:
-        """Inputs that quantization looks at, drawn from the training part; each ``draw`` gives others."""
+        """Inputs that quantization looks at; each ``draw`` gives others.
+
+        Noise for generators; else drawn from exactly the samples that ``data.calibrated`` chose of the training part.
+        """
         name = f"calibration inputs, draw {draw + 1}" if draw else "calibration inputs"
-        return self._drawn(name, "train", self._calibration.samples, _CALIBRATION_SEED + draw)
+        chosen = None if self.generates else self.data.calibrated(draw)
+        return self._drawn(name, "train", self._calibration.samples, _CALIBRATION_SEED + draw, chosen)
 
     def quality(self) -> Finished:
         """Inputs on which candidates are compared, drawn from the test part, with what is true of them."""
@@ -239,13 +248,14 @@ class ModelMaker:
         """The first of the quality inputs."""
         return {name: array[:GOLDEN_SAMPLES] for name, array in load_inputs(self.quality()).items()}
 
-    def _drawn(self, name: str, part: str, samples: int, seed: int) -> Finished:
+    def _drawn(self, name: str, part: str, samples: int, seed: int, only: Finished | None = None) -> Finished:
+        """Inputs of the deployed model drawn from a part, or from the samples of it that ``only`` names."""
         data, trained = self.data.prepared(), self.trained()
         stage = Stage(
             name=name,
             version=1,
             quiet=True,
-            inputs={"data": data.digest, "model": trained.digest},
+            inputs={"data": data.digest, "model": trained.digest, "only": only.digest if only else ""},
             settings={
                 **settings_key(self.project.family, self.settings),
                 "part": part,
@@ -258,10 +268,13 @@ class ModelMaker:
         def work(folder: Path) -> Mapping[str, Any]:
             import numpy as np
 
+            from edgegen.data.calibration import CALIBRATION_FILE, calibration_part
             from edgegen.train.deployed import load_model
 
             model, _, _ = load_model({file: trained.files[file].path for file in MODEL_FILES})
             chosen = getattr(load_dataset(paths(data)), part)
+            if only is not None:
+                chosen = calibration_part(chosen, np.load(paths(only)[CALIBRATION_FILE], allow_pickle=False))
             draw = self.family.draw(self.settings, samples, self.project.seed + seed, part=chosen, model=model)
             for number, array in enumerate(draw.inputs.values()):
                 np.save(folder / _input_file(number), array, allow_pickle=False)

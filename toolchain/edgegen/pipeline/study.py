@@ -102,8 +102,11 @@ class SharedStudy:
             self._progress.say(f"trial {trial.number} was given up by another process: its result is dropped")
 
     def tell(self, trial: Trial, state: str, value: float | None = None) -> None:
-        """Ends the trial."""
-        self._study.tell(trial, value, state=_state(state))
+        """Ends the trial; to be called inside ``unless_given_up``."""
+        try:
+            self._study.tell(trial, value, state=_state(state))
+        except ValueError as error:  # optuna's word for a trial that has ended
+            raise _given_up()(str(error)) from error
 
     # -- others ------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from edgegen.train.tuning import TuneSettings, read_tune_settings, shown_storage
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import Trial
+
+_ATTEMPTS = 5  # at a database whose tables others are making
 
 
 def tune_project(
@@ -78,7 +81,9 @@ def _check_objective(model: Any) -> None:
 
 
 def _study(project: Project, settings: TuneSettings) -> Study:
-    optuna = load("optuna", extra="tune")
+    create = load("optuna:create_study", extra="tune")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pruner = (
         optuna.pruners.MedianPruner(n_startup_trials=settings.startup) if settings.prune else optuna.pruners.NopPruner()
@@ -90,28 +95,42 @@ def _study(project: Project, settings: TuneSettings) -> Study:
     }
     name = f"{project.name}-{sha256_json(asked)[:12]}"
     try:
-        study: Study = optuna.create_study(
-            study_name=name, storage=_storage(optuna, project, settings), load_if_exists=True, pruner=pruner
-        )
+        study: Study = create(study_name=name, storage=_storage(project, settings), load_if_exists=True, pruner=pruner)
         return study
     except (ImportError, ValueError) as error:  # no driver for such a database, or a file that is no journal
         raise _unreachable(error) from error
 
 
-def _storage(optuna: Any, project: Project, settings: TuneSettings) -> Any:
+def _storage(project: Project, settings: TuneSettings) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
     if "://" in settings.storage:
-        # Signs of life are the study's own affair: optuna's are for its own loop.
-        url = load("sqlalchemy:make_url", extra="tune")(settings.storage)
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
-        return optuna.storages.RDBStorage(url.render_as_string(hide_password=False))
+        return _database(settings.storage)
     path = project.folder / settings.storage
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError("cannot write", where=str(path.parent), got=error) from error
-    lock = optuna.storages.journal.JournalFileOpenLock(str(path))
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=lock))
+    lock = JournalFileOpenLock(str(path))
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _database(storage: str) -> Any:
+    """A database's storage; its tables are made where they are missing."""
+    from optuna.storages import RDBStorage
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    url = make_url(storage)
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return RDBStorage(url.render_as_string(hide_password=False))
+        except (IntegrityError, ProgrammingError):
+            time.sleep(1)  # another process is making the same tables at this moment
+    return RDBStorage(url.render_as_string(hide_password=False))
 
 
 @contextmanager

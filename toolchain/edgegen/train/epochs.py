@@ -22,7 +22,7 @@ from edgegen.train.chance import batches_of, epoch_seed, restore, states
 from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
 from edgegen.train.families import WHOLE, Objective
 from edgegen.train.hardware import Replicas, place
-from edgegen.train.optimizers import Average, Mover
+from edgegen.train.optimizers import Average, Mover, learn
 from edgegen.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def optimize(
             next_step="set it, or leave [train] patience out",
         )
     here = here or Replicas()
-    model.train()
+    learn(model)
     movers = [Mover(model, objective, settings) for objective in objectives]
     average = Average(model, settings.ema)
     run = _Run()
@@ -291,7 +291,7 @@ def _validated(model: nn.Module, average: Average, validate: Validate, task: str
         found = validate()
     finally:
         model.load_state_dict(before)
-        model.train()
+        learn(model)
     if not math.isfinite(found):
         raise BuildError(
             "the loss of the validation part is not finite",

@@ -36,8 +36,15 @@ SAMPLE_TOKENS, TEMPERATURE = 200, 0.8
 
 _PROMPT_TOKENS = 16
 _LOGITS_AT_ONCE = 1 << 24
+_VALUE_BYTES = 4
 _LATE = "late_"
 _SERIES = "The next value of the series"
+_MEANINGS = {
+    "bits_per_byte": ("bits", "lower", "what a byte of the text costs, written with the model's probabilities"),
+    "nats_per_token": ("nats", "lower", "mean cross-entropy of a token after those before it in its row"),
+    "perplexity": ("", "lower", "between how many equally likely tokens the model hesitates: exp of the nats"),
+    "accuracy_ratio": ("", "higher", "part of the tokens that the model names first"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,14 +175,6 @@ def _figures(
         )
 
 
-_MEANINGS = {
-    "bits_per_byte": ("bits", "lower", "what a byte of the text costs, written with the model's probabilities"),
-    "nats_per_token": ("nats", "lower", "mean cross-entropy of a token after those before it in its row"),
-    "perplexity": ("", "lower", "between how many equally likely tokens the model hesitates: exp of the nats"),
-    "accuracy_ratio": ("", "higher", "part of the tokens that the model names first"),
-}
-
-
 def _values(found: _Found, weights: Array, bytes_per_token: float | None) -> dict[str, float]:
     """Every figure, with each row counted as often as ``weights`` (rows,) says."""
     half = found.nats.shape[1] // 2
@@ -217,7 +216,7 @@ def _series(judged: Judged, bins: Bins, found: _Found, other: _Found | None, dra
             low=interval[0],
             high=interval[1],
             seeds=None if other is None or other.expected is None else abs(error(other.expected, once) - value),
-            baseline=Baseline(name="the value before, once more", value=error(values[:, :-1], once), bytes=0),
+            baseline=Baseline(name="the value before, once more", value=error(values[:, :-1], once), bytes=_VALUE_BYTES),
         )
     ]
 

@@ -41,6 +41,10 @@ Output: TypeAlias = Literal["image", "vector", "logits", "values", "reconstructi
 input redrawn, whose distance from the input is the score of an anomaly."""
 
 
+GENERATED = ("image", "vector")
+"""Outputs of generators: noise alone goes in."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """One thing that training minimizes, and the parameters that it moves."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.digests import sha256_json
+from edgegen.core.digests import sha256_file, sha256_json
 from edgegen.core.ports import Progress
 from edgegen.core.records import write_record
-from edgegen.train.deployed import save_deployed, save_model
+from edgegen.train.deployed import MODEL_FILES, save_deployed, save_model
 from edgegen.train.epochs import channels_last, optimize, repeatable
 from edgegen.train.families import Batch, find_family, settings_key
 from edgegen.train.finetune import begin_from, merge
@@ -95,6 +95,7 @@ def train(
                     **settings_key(family, settings),
                     "train": write_record(train_settings),
                     "augment": None if augment is None else write_record(augment),
+                    "start": None if start is None else {name: sha256_file(start[name]) for name in MODEL_FILES},
                     "data": digest,
                     "seed": seed,
                     "torch": torch.__version__,

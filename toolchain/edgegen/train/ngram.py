@@ -75,13 +75,19 @@ class NGram:
             there = np.flatnonzero(node >= 0)
             parent = node[there]
             followed = self._followed[length - 1][parent]
-            lost = np.maximum(self._levels[length - 1].counts[parent] - followed, 0)
-            behind = self._kinds[length - 1][parent] + lost
+            behind = self._kinds[length - 1][parent] + self._left_out(length, parent)
             seen = self._count(self._levels[length], parent, token[there])
             some = followed + behind > 0
             shorter = p[there]
             p[there[some]] = (seen + behind * shorter)[some] / (followed + behind)[some]
         return p
+
+    def _left_out(self, length: int, node: Array) -> Array:
+        """How often these histories of ``length`` tokens went on with a token that was left out for its rarity."""
+        if length + 1 < self.order or self.least == 1:
+            return np.zeros(len(node))
+        lost: Array = np.maximum(self._levels[length - 1].counts[node] - self._followed[length - 1][node], 0)
+        return lost
 
     def _find(self, tokens: Array) -> Array:
         """Nodes of n-grams (samples, length), -1 where there is none."""

@@ -117,6 +117,21 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
             names[name].requires_grad_(False)
 
 
+def learn(model: nn.Module) -> None:
+    """Puts the model into training mode, but for layers whose weights are all frozen: a frozen batch norm keeps its
+    running means, and what a frozen part gives stays what it was.
+    """
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if (
+            own
+            and not any(item.requires_grad for item in own)
+            and next(module.buffers(recurse=False), None) is not None
+        ):
+            module.eval()
+
+
 def _child(model: nn.Module, objective: Objective) -> nn.Module:
     return model.get_submodule(objective.child)
 

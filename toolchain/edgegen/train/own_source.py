@@ -28,6 +28,9 @@ _WHERE = "[model] module"
 _KNOWN: dict[tuple[str, str | None], Source] = {}
 """What project files named in this process, by name and digest; None as the digest: the latest of that name."""
 
+_FOLDERS: set[Path] = set()
+"""Where all of them lie."""
+
 _CLASSES: dict[tuple[Path, str, str], type] = {}
 
 
@@ -89,6 +92,7 @@ def find_source(name: str, folder: Path) -> Source:
 def remember(source: Source) -> None:
     """Lets models of this source be built in this process."""
     _KNOWN[source.name, source.digest] = _KNOWN[source.name, None] = source
+    _FOLDERS.add(source.folder)
 
 
 def recall(name: str, digest: str | None) -> Source:
@@ -226,10 +230,9 @@ def _importable(folder: Path) -> Iterator[None]:
 
 def _make_way(source: Source) -> None:
     """Forgets what earlier projects, or earlier texts of this one, imported under the same names."""
-    folders = {source.folder, *(known.folder for known in _KNOWN.values())}
     for name in source.files:
         loaded = _loaded_from(name)
-        if loaded is not None and any(loaded.is_relative_to(folder) for folder in folders):
+        if loaded is not None and any(loaded.is_relative_to(folder) for folder in _FOLDERS):
             del sys.modules[name]
 
 

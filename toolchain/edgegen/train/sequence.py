@@ -26,9 +26,8 @@ MASKED = -100.0
 WIDER = 4
 """Width of a transformer layer's hidden part, in widths of the model."""
 
-
-_SMALL = 0.3  # deviation of a transformer's fresh embeddings, so that its layers soon have a say beside them
-_NEAR = 4.0  # what a head of the first layer adds to the score of its own distance at first
+_SMALL = 0.1  # deviation of a transformer's fresh embeddings, so that its layers soon have a say beside them
+_NEAR = 8.0  # what a head of the first layer adds to the score of its own distance at first
 
 
 class Recurrent(nn.Module):
@@ -216,8 +215,8 @@ class Layer(nn.Module):
 def _first_distances(context: int, layers: int, heads: int) -> Tensor:
     """What distances add at first, (context, layers * heads).
 
-    The heads of the first layer look one token back, two, three and so on: the n-gram that every other layer builds on
-    need not be found first (on 1 MB of English one pass over it then gives 1.99 bits a character in place of 2.09).
+    The heads of the first layer look one token back, two, three and so on: the n-gram that all else builds on need not
+    be found first, which is worth 0.1 bits a character after one pass over 1 MB of English (measured, width 96).
     Those behind it begin as ALiBi's.
     """
     distance = torch.arange(context)[:, None]

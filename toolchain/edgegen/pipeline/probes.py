@@ -1,0 +1,147 @@
+"""What a probe of a model needs: data that leave the test part unseen, and one device that counts and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegen.bench.cost import measured_latency, read_reading, take_reading
+from edgegen.core.digests import sha256_file
+from edgegen.core.ports import Tensors
+from edgegen.core.stages import Finished, Stage, Stages
+from edgegen.core.targets import TargetProfile
+from edgegen.core.versions import source_digest, versions
+from edgegen.data.dataset import DataSet, Part, load_dataset, save_dataset
+from edgegen.devices.device import Device, Identity, Reading
+from edgegen.pipeline.data import DataMaker, paths
+from edgegen.pipeline.model import ModelMaker, load_inputs
+from edgegen.pipeline.prove import OUTPUTS, load_outputs
+
+if TYPE_CHECKING:
+    from edgegen.train.families import Output
+
+TRAINED, JUDGED = 4000, 1000
+"""Samples that a probe learns from and is judged on, at most."""
+
+
+class ProbeData(DataMaker):
+    """A project's data as probes see them: some of the training part, judged by some of the validation part."""
+
+    def prepared(self) -> Finished:
+        """See DataMaker. The test part stays unseen: what is chosen by it would be judged too well by it later."""
+        whole = super().prepared()
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            from edgegen.core.records import write_record
+
+            dataset = _for_probes(load_dataset(paths(whole)), self._seed)
+            save_dataset(dataset, folder)
+            return write_record(dataset.form)
+
+        return self._run(
+            "probe data", {"data": whole.digest}, {"train": TRAINED, "judged": JUDGED, "seed": self._seed}, work
+        )
+
+
+def _for_probes(dataset: DataSet, seed: int) -> DataSet:
+    train, judged = _some(dataset.train, TRAINED, seed), _some(dataset.validation, JUDGED, seed)
+    samples = {"train": len(train), "validation": len(judged), "test": len(judged)}
+    form = replace(dataset.form, samples=samples, split=f"{dataset.form.split}; probes are judged by validation")
+    return DataSet(form=form, train=train, validation=judged, test=judged)
+
+
+def _some(part: Part, most: int, seed: int) -> Part:
+    """At most so many samples of a part, drawn by PCG64 and kept in their order."""
+    import numpy as np
+
+    if len(part) <= most:
+        return part
+    chosen = np.sort(np.random.Generator(np.random.PCG64(seed)).permutation(len(part))[:most])
+    return Part(
+        x=part.x[chosen],
+        y=None if part.y is None else part.y[chosen],
+        group=None if part.group is None else part.group[chosen],
+        attributes={name: values[chosen] for name, values in part.attributes.items()},
+    )
+
+
+class Bench:
+    """Runs one model's files on one device: ``cost`` is a ``CostProbe``, ``quality`` a ``QualityProbe``."""
+
+    def __init__(
+        self,
+        model: ModelMaker,
+        stages: Stages,
+        profile: TargetProfile,
+        identity: Identity,
+        connect: Callable[[], Device],
+        parent: Path,
+    ) -> None:
+        self._inputs = model.quality()
+        self._output: Output = model.output
+        self._stages = stages
+        self._profile = profile
+        self._identity = identity
+        self._connect = connect
+        self._parent = parent  # the float model's file
+
+    def cost(self, model: Path, runtime: str) -> Mapping[str, int]:
+        """What one inference costs: see ``bench.advice.weigh``."""
+        reading = read_reading(self._ran(model, runtime).record["reading"])
+        peak = {} if reading.peak_ram_bytes is None else {"peak_ram_bytes": reading.peak_ram_bytes}
+        return {**_counts(reading), **self._clock(reading), **peak}
+
+    def quality(self, model: Path, runtime: str) -> Mapping[str, float]:
+        """The outputs beside the float model's, both of the target's own kernels; nothing for the float model."""
+        if model == self._parent:
+            return {}
+        from edgegen.bench.quality import paired_quality, task_quality
+
+        reference, outputs = (
+            load_outputs(self._ran(path, runtime).files[OUTPUTS].path) for path in (self._parent, model)
+        )
+        figures = paired_quality(reference, outputs, self._output)
+        if self._output == "logits":
+            figures |= task_quality(reference, outputs, lambda logits: logits)
+        return figures
+
+    def _ran(self, model: Path, runtime: str) -> Finished:
+        stage = Stage(
+            name=f"probe on {self._profile.name}",
+            version=1,
+            quiet=True,
+            inputs={"model": sha256_file(model), "inputs": self._inputs.digest},
+            settings={"runtime": runtime, "profile": self._profile.digest, "device": self._identity.kind},
+            tools={**self._identity.tools, **versions(("numpy",)), "edgegen": source_digest("devices", "bench")},
+        )
+        return self._stages.run(stage, lambda folder: self._run(model, runtime, folder))
+
+    def _run(self, model: Path, runtime: str, folder: Path) -> Mapping[str, Any]:
+        from edgegen.export.golden import npz_bytes
+
+        inputs: Tensors = load_inputs(self._inputs)
+        outputs, reading = take_reading(self._connect(), model, runtime, inputs)
+        (folder / OUTPUTS).write_bytes(npz_bytes(outputs))
+        return {"reading": reading}
+
+    def _clock(self, reading: Reading) -> dict[str, int]:
+        found = measured_latency(reading, self._identity)
+        if found is None:
+            return {}
+        named = {"p50_ns": found.p50_ms, "p90_ns": found.p90_ms, "p99_ns": found.p99_ms}
+        return {name: round(value * 1e6) for name, value in named.items()} | {"runs": found.runs}
+
+
+def _counts(reading: Reading) -> dict[str, int]:
+    counted = reading.counted
+    if counted is None:
+        return {}
+    return {
+        "instructions": counted.instructions,
+        "instructions_median": counted.instructions_median,
+        "bytes_loaded": counted.bytes_loaded,
+        "bytes_stored": counted.bytes_stored,
+        **counted.by_class,
+    }
