@@ -176,8 +176,8 @@ def test_kept_columns_refuses_a_declaration_that_contradicts_itself(column):
 
 
 @pytest.mark.parametrize("columns", [{}, {"x": Column(role="ignore")}], ids=["none", "ignored"])
-def test_kept_columns_points_to_inspect_when_nothing_is_declared(columns):
-    with pytest.raises(UsageError, match="edgegen data inspect"):
+def test_kept_columns_points_to_proposals_when_nothing_is_declared(columns):
+    with pytest.raises(UsageError, match="edgegen data columns"):
         kept_columns(DataSettings(columns=columns))
 
 

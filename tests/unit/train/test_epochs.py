@@ -159,7 +159,7 @@ def everything(settings, objectives, *, validated, progress=None, checkpoint=Non
 TURNS = (Objective(name="a", child="0"), Objective(name="b", child="3", every=3, rate=2.0))
 
 
-@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 @hypothesis.given(
     optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
     weight_decay=st.sampled_from([0.0, 0.05]),

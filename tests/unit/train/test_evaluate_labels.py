@@ -383,3 +383,13 @@ def test_a_trained_classifier_and_regressor_are_judged_again_the_same(tmp_path):
             assert first["value"] > 0.9
         else:
             assert first["value"] < 0.3 * y.std()
+
+
+def test_the_tree_has_an_area_under_the_curve_of_its_own():
+    learnt, test = _squares(600, 1), _squares(300, 2)
+    task = judged(Part(x=said(test.y, 2), y=test.y), classes=2)
+    data = replace(task.dataset, train=learnt, test=test, form=vector_form(features=2, classes=2))
+    auc = figures_of(evaluate_labels.judge(replace(task, dataset=data)))["auc_ratio"]
+    _, tree = simple_classes(data.form, learnt, test, 10_000, 3, False)
+    assert auc.baseline.value == pytest.approx(metrics.roc_auc_score(test.y, tree.chances[:, 1]))
+    assert auc.baseline.value > 0.9

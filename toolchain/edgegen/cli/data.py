@@ -41,12 +41,15 @@ def inspect(project: Path | None, out: Path | None, overrides: tuple[str, ...], 
 
 @command.command(epilog="Example: edgegen data columns sensor.csv >> edgegen.toml")
 @click.argument("source")
+@click.option("--table", help="Name of the table, where the source is a database.")
+@click.option("--separator", default=",", show_default=True, help="What stands between two cells of a CSV file.")
+@click.option("--encoding", default="utf-8", show_default=True, help="The file's encoding.")
 @output_options
-def columns(source: str, as_json: bool, quiet: bool) -> None:
+def columns(source: str, table: str | None, separator: str, encoding: str, as_json: bool, quiet: bool) -> None:
     """Propose [data.columns] for a table, read off its first rows; look it over before it is used."""
     from edgegen.pipeline.inspect import columns_toml, proposed_columns
 
-    proposed = proposed_columns(source)
+    proposed = proposed_columns(source, table=table, separator=separator, encoding=encoding)
     if as_json:
         print_json({"schema_version": 1, "columns": proposed})
         return

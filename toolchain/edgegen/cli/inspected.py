@@ -46,14 +46,20 @@ def _columns(rows: list[dict[str, Any]]) -> Table:
 def show_drift(document: Mapping[str, Any]) -> None:
     """Prints a comparison of two sets on stdout."""
     console = Console(highlight=False)
+    sizes = f"{document['present_samples']:,} samples beside {document['reference_samples']:,} of the reference"
+    console.print(f"\n[bold]{escape(document['present'])}[/]  {sizes}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for title in ("feature", "KS", "p", "Wasserstein", "PSI", ""):
         table.add_column(title, justify="left" if title in ("feature", "") else "right", no_wrap=True)
     for item in document["features"]:
-        cells = [_number(item.get(key)) for key in ("ks", "p", "wasserstein", "psi")]
+        cells = [_number(item[key]) for key in ("ks", "p_adjusted", "wasserstein", "psi")]
         table.add_row(escape(item["name"]), *cells, "[bold red]drifted[/]" if item["drifted"] else "")
     console.print(table)
-    console.print("\n[bold red]drifted[/]" if document["drifted"] else "\nno drift was found")
+    moved = sum(item["drifted"] for item in document["features"])
+    said = f"[bold red]{moved} of {len(document['features'])} features have drifted[/]"
+    console.print(f"\n{said if moved else 'no drift was found'}", soft_wrap=True)
+    for note in document["notes"]:
+        console.print(f"  [yellow]•[/] {escape(note)}", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -40,6 +40,7 @@ MISSING_CODE = -1
 MOST_CLASSES = 10_000
 MOST_GROUPS = 1_000_000
 _CHUNK_BYTES = 1 << 20
+_AT_ONCE = 1 << 20  # samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,8 +52,16 @@ class Coded:
 
     def counts(self, chosen: Array | None = None) -> Array:
         """(names,) how many samples have each name; ``chosen`` is a mask or indices."""
-        codes = self.codes if chosen is None else self.codes[chosen]
-        return np.bincount(codes[codes >= 0], minlength=len(self.names))
+        counts = np.zeros(len(self.names) + 1, np.int64)
+        masked = chosen is not None and chosen.dtype == bool
+        places = len(self.codes) if chosen is None or masked else len(chosen)
+        for first in range(0, places, _AT_ONCE):  # bincount takes eight bytes for each place
+            piece = slice(first, first + _AT_ONCE)
+            codes = self.codes[piece] if chosen is None or masked else self.codes[chosen[piece]]
+            if masked and chosen is not None:
+                codes = codes[chosen[piece]]
+            counts += np.bincount(codes + 1, minlength=len(counts))
+        return counts[1:]
 
 
 def sample_count(files: Files, collected: Collected) -> int:
@@ -112,17 +121,20 @@ def coded_column(files: Files, name: str, most: int) -> Coded:
     import pandas as pd
 
     known: dict[str, int] = {}
-    pieces = [np.empty(0, np.int32)]
+    codes = np.empty(_rows_of(files), np.int32)
     for frame in rows(files, [name]):
-        codes, found = pd.factorize(frame[name])
+        places, found = pd.factorize(frame[name])
         numbers = [known.setdefault(text, len(known)) for text in cell_texts(pd.Series(found, dtype=frame[name].dtype))]
         _check_few(len(known), f"values of column {name!r}", most)
-        pieces.append(np.array([*numbers, MISSING_CODE], np.int32)[codes])  # pandas' -1, missing, takes the last
+        # pandas' -1, missing, takes the last.
+        codes[frame.index[0] : frame.index[0] + len(frame)] = np.array([*numbers, MISSING_CODE], np.int32)[places]
     names = sorted(known)
     place = np.empty(len(names) + 1, np.int32)
     place[[known[text] for text in names]] = np.arange(len(names))
     place[MISSING_CODE] = MISSING_CODE
-    return Coded(names=tuple(names), codes=place[np.concatenate(pieces)])
+    for first in range(0, len(codes), _AT_ONCE):
+        codes[first : first + _AT_ONCE] = place[codes[first : first + _AT_ONCE]]
+    return Coded(names=tuple(names), codes=codes)
 
 
 def read_times(files: Files, collected: Collected, settings: DataSettings) -> Array | None:
@@ -181,7 +193,10 @@ def column_digests(files: Files, names: Sequence[str]) -> Array:
         raise UsageError(
             "no column is a feature", where="[data.columns]", next_step='declare one, e.g. weight = { type = "number" }'
         )
-    return np.concatenate([frame_digests(frame[names]) for frame in rows(files, names)])
+    digests = np.empty(_rows_of(files), np.uint64)
+    for frame in rows(files, names):
+        digests[frame.index[0] : frame.index[0] + len(frame)] = frame_digests(frame[names])
+    return digests
 
 
 def frame_digests(frame: pd.DataFrame) -> Array:
@@ -235,6 +250,11 @@ def shown_sample(files: Files, collected: Collected, index: int) -> str:
     if names is not None:
         return str(names[index])
     return {"rows": f"row {index + 1}", "text": f"line {index + 1}"}.get(collected.carrier, f"sample {index}")
+
+
+def _rows_of(files: Files) -> int:
+    count: int = load("edgegen.data.rows:row_count", extra="data")(files[ROWS_FILE])
+    return count
 
 
 def _line_count(path: Path) -> int:

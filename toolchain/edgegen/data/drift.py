@@ -6,7 +6,9 @@ stability index over the reference's deciles. Categories and labels: the chi-squ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -182,10 +184,11 @@ def _shown(names: set[str]) -> str:
 
 def _notes(reference: DataSet, present: DataSet, before: Columns, after: Columns) -> tuple[str, ...]:
     notes = []
-    if before.steps != after.steps:
+    differing = _differing(before.steps, after.steps)
+    if differing:
         notes.append(
-            "the sets were prepared by different steps (each fitted on its own training part): what differs may be "
-            "the preparation, not the data"
+            f"the steps {', '.join(differing)} are fitted on each set's own training part: where they differ, so may "
+            "equal data"
         )
     if any(columns.samples < len_of for columns, len_of in ((before, before.of), (after, after.of))):
         notes.append(
@@ -195,3 +198,9 @@ def _notes(reference: DataSet, present: DataSet, before: Columns, after: Columns
     if any(step["do"] == "window" and step["step"] < step["length"] for step in cut):
         notes.append("windows overlap, so p-values are too small; PSI and KS are not affected")
     return tuple(notes)
+
+
+def _differing(before: Sequence[Any], after: Sequence[Any]) -> list[str]:
+    """Names of steps that are not the same in both, each once."""
+    names = [step["do"] for one, other in zip_longest(before, after) if one != other for step in (one, other) if step]
+    return list(dict.fromkeys(names))

@@ -48,7 +48,9 @@ def read_columns(dataset: DataSet, seed: int) -> Columns:
         numbers |= {f"target {name}": targets[:, place] for place, name in enumerate(form.targets)}
     elif form.classes and answers:
         categories["label"] = np.array(form.classes)[np.concatenate(answers)]
-    for name in first.attributes:
+    for name in sorted(
+        first.attributes.keys() - categories.keys() - numbers.keys()
+    ):  # a feature may be an attribute too
         categories[f"attribute {name}"] = np.concatenate([part.attributes[name][places] for part, places in parts])
     return Columns(
         samples=sum(len(places) for places in chosen.values()),

@@ -45,7 +45,7 @@ def advice_document(advice: Advice) -> dict[str, Any]:
     advised = [members[0].name for _, members in groups if members[0].weighed.keeps == "yes"]
     return {
         "schema_version": 1,
-        "exit_code": int(_exit_code(probes, advised)),
+        "exit_code": int(_exit_code(advice, advised)),
         "name": advice.project.name,
         "target": advice.target,
         "target_requested": advice.requested,
@@ -87,11 +87,13 @@ def advice_document(advice: Advice) -> dict[str, Any]:
     }
 
 
-def _exit_code(probes: Sequence[Probe], advised: Sequence[str]) -> ExitCode:
+def _exit_code(advice: Advice, advised: Sequence[str]) -> ExitCode:
     if advised:
         return ExitCode.OK
-    unknown = not probes or any(probe.weighed.keeps == "unverified" for probe in probes)
-    return ExitCode.NOT_JUDGED if unknown else ExitCode.BUDGET_FAILED
+    kinds = {item.kind for item in advice.left_out}
+    if "not probed" in kinds or any(probe.weighed.keeps == "unverified" for probe in advice.probes):
+        return ExitCode.NOT_JUDGED
+    return ExitCode.BUDGET_FAILED if advice.probes or "too large" in kinds else ExitCode.BUILD
 
 
 def _notes(groups: Sequence[tuple[str, Sequence[Probe]]], open_budgets: Sequence[str], epochs: int) -> list[str]:

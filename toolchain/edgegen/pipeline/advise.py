@@ -108,6 +108,13 @@ def advise_project(
         forms = _forms(asked)
         chosen, why = (task, "--task") if task else choose_task(next(iter(forms.values())), written)
         proposals, left_out = propose(chosen, forms, written)
+        if not proposals:
+            raise UsageError(
+                f"no family for the task {chosen!r} takes these data",
+                where="--task",
+                got="; ".join(f"{item.name}: {item.reason}" for item in left_out),
+                next_step="name another task, or prepare the data for this one",
+            )
         probes, late = _probe_all(asked, ordered, proposals, forms, begun, seconds)
     return advice_document(
         Advice(
@@ -201,11 +208,11 @@ def _probe_all(
             form = next(form for kind, form in forms.items() if proposal.tokens == (kind == "tokens"))
             parameters = deployed_parameters(proposal, form)
             if reason := _cannot_fit(parameters, ordered.budgets):
-                left_out.append(LeftOut(name=proposal.name, reason=reason))
+                left_out.append(LeftOut(name=proposal.name, kind="too large", reason=reason))
                 continue
             if seconds is not None and time.monotonic() - begun > seconds:
                 reason = f"not probed: {seconds:g} seconds were over; repeat the command to go on"
-                left_out.append(LeftOut(name=proposal.name, reason=reason))
+                left_out.append(LeftOut(name=proposal.name, kind="not probed", reason=reason))
                 continue
             asked.progress.advance("advise", number, len(proposals), proposal.name)
             asked.progress.say(f"probe {proposal.name}")
@@ -214,7 +221,7 @@ def _probe_all(
             except StorageError:
                 raise
             except BuildError as error:
-                left_out.append(LeftOut(name=proposal.name, reason=error.paragraph()))
+                left_out.append(LeftOut(name=proposal.name, kind="failed", reason=error.paragraph()))
     return probes, left_out
 
 

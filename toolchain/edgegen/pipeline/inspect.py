@@ -21,6 +21,7 @@ from edgegen.pipeline.alone import open_project
 from edgegen.pipeline.data import paths
 
 PAGE = "data.html"
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes without quotes
 _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")  # as a number is written back
 
 
@@ -61,17 +62,23 @@ def inspect_data(
     return Inspected(document=document, page=page)
 
 
-def proposed_columns(source: str) -> dict[str, Any]:
+def proposed_columns(
+    source: str, *, table: str | None = None, separator: str = ",", encoding: str = "utf-8"
+) -> dict[str, Any]:
     """A declaration of every column of a table, as plain records, for a person to look over.
+
+    Args:
+        source: a file, or a database's URL with the ``table`` to read.
 
     Raises:
         UsageError: no table, or one that cannot be read.
         ToolMissingError: a library is not installed.
     """
     from edgegen.data.collect.source import find_source
-    from edgegen.data.settings import Column, DataSettings
+    from edgegen.data.settings import CollectSettings, Column, DataSettings
 
-    settings = DataSettings(source=source, origin="not said", licence="not said")
+    collect = CollectSettings(table=table, separator=separator, encoding=encoding)
+    settings = DataSettings(source=source, origin="not said", licence="not said", collect=collect)
     propose = load("edgegen.data.format:propose_columns", extra="data")
     proposed = propose(find_source(settings, Path.cwd()), settings)
     plain = write_record(Column())
@@ -88,7 +95,8 @@ def columns_toml(proposed: Mapping[str, Mapping[str, Any]]) -> str:
     blocks = []
     for name, column in proposed.items():
         lines = [f"{key} = {json.dumps(value)}" for key, value in column.items()]
-        blocks.append("\n".join([f"[data.columns.{json.dumps(name)}]", *lines]))
+        key = name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+        blocks.append("\n".join([f"[data.columns.{key}]", *lines]))
     return "\n\n".join(blocks)
 
 
@@ -133,12 +141,12 @@ def draw_samples(
         seed=seed,
         model=f"{model.project.name} {model.project.version}",
         model_sha256=trained.files[DEPLOYED_FILES[1]].sha256,
-        labels_of=partial(_asked, model.data.form().classes) if "condition" in names else None,
+        labels_of=partial(asked_labels, model.data.form().classes) if "condition" in names else None,
         progress=progress,
     )
 
 
-def _asked(classes: Sequence[str], inputs: Mapping[str, Any]) -> Any:
+def asked_labels(classes: Sequence[str], inputs: Mapping[str, Any]) -> Any:
     """The classes that one-hot conditions (samples, classes) ask for: (samples,) int64."""
     import numpy as np
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,15 @@ from edgegen.core.errors import BuildError
 from edgegen.train.evaluate import Judged
 from edgegen.train.families import find_family
 from edgegen.train.figures import Baseline, Confusion, Evaluation, Figure
-from edgegen.train.label_figures import Ranking, by_class, calibration_error, confusion, log_probabilities, overall
+from edgegen.train.label_figures import (
+    CALIBRATION_BINS,
+    Ranking,
+    by_class,
+    calibration_error,
+    confusion,
+    log_probabilities,
+    overall,
+)
 from edgegen.train.resampling import UNKNOWN, Interval, Resampling, resampling, wilson
 from edgegen.train.simple_models import Simple, simple_classes
 
@@ -60,7 +68,7 @@ def judge(judged: Judged) -> Evaluation:
     counts = confusion(labels, logits.argmax(axis=1), len(classes))
     figures = [
         *_whole(labels, logits, other, len(classes), drawn, simple),
-        *_probabilities(labels, logits, other, len(classes), drawn),
+        *_probabilities(labels, logits, other, len(classes), drawn, simple),
         *_each_class(labels, logits, classes, drawn),
         *_attributes(test.attributes, labels == logits.argmax(axis=1)),
     ]
@@ -167,46 +175,58 @@ def _whole(
     ]
 
 
-def _probabilities(labels: Array, logits: Array, other: Array | None, classes: int, drawn: Resampling) -> list[Figure]:
+def _probabilities(
+    labels: Array, logits: Array, other: Array | None, classes: int, drawn: Resampling, simple: list[Simple]
+) -> list[Figure]:
     """What the scores are worth, not only their order: the area under the curve, cross-entropy, calibration."""
+    found = [] if classes != 2 else _area(labels, logits, other, drawn, simple)
     costs = _costs(labels, logits)
-    once = np.ones(len(labels))
-    found: dict[str, Callable[[Array], float]] = {
-        "cross_entropy_nats": lambda weights: float(weights @ costs / weights.sum())
-    }
-    others = {} if other is None else {"cross_entropy_nats": float(_costs(labels, other).mean())}
-    docs = {"cross_entropy_nats": ("lower", "nats", "mean cost of the true class under the model's probabilities")}
-    if classes == 2:
-        found = {"auc_ratio": Ranking(logits[:, 1] - logits[:, 0], labels == 1).area} | found
-        docs["auc_ratio"] = ("higher", "", "probability that a sample of the second class gets the higher score")
-        if other is not None:
-            others["auc_ratio"] = Ranking(other[:, 1] - other[:, 0], labels == 1).area(once)
-    intervals = drawn.intervals(lambda weights: {name: figure(weights) for name, figure in found.items()})
-    values = {name: figure(once) for name, figure in found.items()}
-    figures = [
+    interval = drawn.intervals(lambda weights: {"cost": float(weights @ costs / weights.sum())})["cost"]
+    return [
+        *found,
         judged_figure(
-            name,
-            value,
-            intervals[name],
-            f"{docs[name][2]}; interval: {drawn.how}",
-            others.get(name),
-            better=docs[name][0],
-            unit=docs[name][1],
-        )
-        for name, value in values.items()
-        if not np.isnan(value)
-    ]
-    figures.append(
+            "cross_entropy_nats",
+            float(costs.mean()),
+            interval,
+            f"mean cost of the true class under the model's probabilities; interval: {drawn.how}",
+            None if other is None else float(_costs(labels, other).mean()),
+            better="lower",
+            unit="nats",
+        ),
         judged_figure(
             "calibration_error_ratio",
             calibration_error(logits, labels),
             UNKNOWN,
-            "mean distance between the probability of the named class and how often it is right, in 15 bins",
+            f"mean distance between the probability of the named class and how often it is right, in {CALIBRATION_BINS} bins",
             None if other is None else calibration_error(other, labels),
             better="lower",
+        ),
+    ]
+
+
+def _area(labels: Array, logits: Array, other: Array | None, drawn: Resampling, simple: list[Simple]) -> list[Figure]:
+    """The area under the ROC curve of two classes; nothing where one of them does not occur."""
+    once, second = np.ones(len(labels)), labels == 1
+    ranking = Ranking(logits[:, 1] - logits[:, 0], second)
+    value = ranking.area(once)
+    if np.isnan(value):
+        return []
+    plain = {
+        number: Ranking(item.chances[:, 1], second).area(once)
+        for number, item in enumerate(simple)
+        if item.chances is not None
+    }
+    interval = drawn.intervals(lambda weights: {"area": ranking.area(weights)})["area"]
+    return [
+        judged_figure(
+            "auc_ratio",
+            value,
+            interval,
+            f"probability that a sample of the second class gets the higher score; interval: {drawn.how}",
+            None if other is None else Ranking(other[:, 1] - other[:, 0], second).area(once),
+            baseline=best_simple(plain, simple, "higher"),
         )
-    )
-    return figures
+    ]
 
 
 def _each_class(labels: Array, logits: Array, classes: tuple[str, ...], drawn: Resampling) -> list[Figure]:

@@ -39,7 +39,7 @@ _SMOOTHING = 0.05
 class FeatureSettings:
     """Form of the network."""
 
-    side: int = setting(28, doc="height and width of the images, a multiple of 4", minimum=8, maximum=128)
+    side: int = setting(28, doc="height and width of the images, a multiple of 4", minimum=8, maximum=512)
     image_channels: int = setting(1, doc="channels of the images", minimum=1, maximum=4)
     classes: int = setting(10, doc="number of labels", minimum=2, maximum=1000)
     channels: tuple[int, ...] = setting((16, 32), doc="channels of the two convolutions", minimum=1, maximum=256)

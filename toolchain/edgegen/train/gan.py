@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from edgegen.data.dataset import Form, Part
 
 _BETAS = {"dcgan": (0.5, 0.999), "wgan-gp": (0.0, 0.9)}  # Adam's: DCGAN, section 4; WGAN-GP, algorithm 1
-# Of [train] learning_rate, whose default suits likelihoods: DCGAN's is the paper's 0.0002. Far above these every ReLU of
-# the generator dies within a few hundred steps: on digits at 0.001 (dcgan) and 0.002 (wgan-gp).
+# Of [train] learning_rate, whose default suits likelihoods: DCGAN's is the paper's 0.0002. Far above, the generator's
+# sigmoid saturates and it draws black images for ever: seen on digits at 0.001 (dcgan) and 0.002 (wgan-gp).
 _RATES = {"dcgan": 0.1, "wgan-gp": 0.5}
 
 

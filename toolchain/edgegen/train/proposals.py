@@ -124,9 +124,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """What was thought of and not tried."""
+    """What was thought of, and why there is no probe of it."""
 
     name: str
+    kind: Literal["unsuited", "too large", "not probed", "failed"]
     reason: str
 
 
@@ -178,7 +179,9 @@ def propose(
                 elif all(_completed(fitted, form) != _completed(other, form) for other in found):
                     found.append(fitted)
         if not found and not any(item.name.startswith(f"{name} ") for item in left_out):
-            left_out.append(LeftOut(name=name, reason=_refusal(name, family, next(iter(forms.values())))))
+            left_out.append(
+                LeftOut(name=name, kind="unsuited", reason=_refusal(name, family, next(iter(forms.values()))))
+            )
         proposals += found
     return tuple(proposals), tuple(left_out)
 
@@ -202,7 +205,7 @@ def _fitted(name: str, family_name: str, family: Family, settings: Mapping[str, 
     try:
         _completed(proposal, form)
     except UsageError as error:
-        return LeftOut(name=name, reason=_short(error))
+        return LeftOut(name=name, kind="unsuited", reason=_short(error))
     return proposal
 
 

@@ -34,11 +34,15 @@ _HELD_OUT = 4  # one part in so many of the training part chooses the size
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Simple:
-    """A simple model, judged: ``found`` is (samples,) int64 classes, or (samples, targets) float64."""
+    """A simple model, judged: ``found`` is (samples,) int64 classes, or (samples, targets) float64.
+
+    ``chances`` are (samples, classes), where it knows more than one answer.
+    """
 
     name: str
     bytes: int
     found: Array
+    chances: Array | None = None
 
 
 def simple_classes(form: Form, train: Part, test: Part, most_bytes: int, seed: int, balanced: bool) -> list[Simple]:
@@ -132,11 +136,17 @@ def _tree(
     sizes = sorted({size for size in _SIZES if size < largest} | {largest})
     scores = [score(grow(size).fit(x[~held], wanted[~held]).predict(x[held]), wanted[held]) for size in sizes]
     tree = grow(sizes[int(np.argmax(scores))]).fit(x, wanted)
-    found = tree.predict(features(form, test.x))
+    judged = features(form, test.x)
+    found = tree.predict(judged)
+    chances = None
+    if form.classes:
+        chances = np.zeros((len(test), len(form.classes)))
+        chances[:, tree.classes_] = tree.predict_proba(judged)
     return Simple(
         name=f"a decision tree of {tree.get_n_leaves()} leaves over {x.shape[1]} features",
         bytes=NODE_BYTES * int(tree.tree_.node_count),
         found=found.reshape(len(test), -1) if wanted.ndim > 1 else found,
+        chances=chances,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +13,14 @@ from edgegen.data.carrier import column_of, sample_digests
 from edgegen.data.check.findings import Leak
 from edgegen.data.check.near import find_near
 from edgegen.data.check.samples import Checking
+from edgegen.data.dataset import PARTS
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
 _SHOWN = 5
+_AT_ONCE = 4_000_000  # samples
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 
 
@@ -48,25 +52,39 @@ def _exact(checking: Checking, digests: Array) -> list[Leak]:
         digests, usable = _windows(checking, digests, checking.settings.window.length)
     if checking.by == "time":
         checking.notes.append("equal samples on both sides of a point in time are counted, never refused")
-    leaks = []
-    for earlier, later in PAIRS:
-        before, after = (np.flatnonzero(checking.chosen(part) & usable) for part in (earlier, later))
+    return [leak for pair in PAIRS if (leak := _shared(checking, digests, usable, *pair))]
+
+
+def _shared(checking: Checking, digests: Array, usable: Array, earlier: str, later: str) -> Leak | None:
+    """Samples of the later part that the earlier one has too; looked for among some four million at a time."""
+    parts = np.asarray(checking.parts)
+    count, first = 0, np.empty((0, 2), np.int64)
+    for chosen in _by_digest(digests):
+        places = chosen[usable[chosen]]
+        before, after = (places[parts[places] == PARTS.index(part)] for part in (earlier, later))
         found = after[np.isin(digests[after], digests[before])]
-        if len(found):
-            pairs = [
-                (int(index), int(before[np.argmax(digests[before] == digests[index])])) for index in found[:_SHOWN]
-            ]
-            leaks.append(
-                Leak(
-                    kind="exact",
-                    earlier=earlier,
-                    later=later,
-                    count=len(found),
-                    of=len(after),
-                    first=tuple(f"{checking.shown(one)} = {checking.shown(other)}" for one, other in pairs),
-                )
-            )
-    return leaks
+        count += len(found)
+        pairs = [[index, before[np.argmax(digests[before] == digests[index])]] for index in found[:_SHOWN]]
+        first = np.concatenate([first, np.array(pairs, np.int64).reshape(-1, 2)])
+        first = first[np.argsort(first[:, 0])][:_SHOWN]
+    if not count:
+        return None
+    return Leak(
+        kind="exact",
+        earlier=earlier,
+        later=later,
+        count=count,
+        of=int(np.count_nonzero(usable & (parts == PARTS.index(later)))),
+        first=tuple(f"{checking.shown(int(one))} = {checking.shown(int(other))}" for one, other in first),
+    )
+
+
+def _by_digest(digests: Array) -> Iterator[Array]:
+    """Indices of samples, some four million at a time; samples of one digest come together."""
+    rounds = max(1, -(-len(digests) // _AT_ONCE))
+    edges = [2**64 * number // rounds for number in range(rounds + 1)]
+    for low, high in pairwise(edges):
+        yield np.flatnonzero((digests >= np.uint64(low)) & (digests <= np.uint64(high - 1)))
 
 
 def _windows(checking: Checking, digests: Array, length: int) -> tuple[Array, Array]:

@@ -44,6 +44,7 @@ _ENDINGS = {
     ".txt": "text",
     ".gz": "text",
 }
+_PACKED = ("csv", "json", "jsonl")  # these may be packed by gzip, as name.csv.gz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def find_source(settings: DataSettings, folder: Path) -> Source:
         raise UsageError("the data file is missing", where="[data] source", got=settings.source)
     return Source(
         kind=settings.kind or _kind(settings.source, path if url is None else None),
-        name=Path(settings.source).stem if url is None else "database",
+        name=Path(settings.source.removesuffix(".gz")).stem if url is None else "database",
         path=path,
         url=url,
         origin=settings.origin or "",
@@ -191,7 +192,8 @@ def _write_ahead_digest(path: Path) -> str | None:
 def _kind(name: str, path: Path | None) -> str:
     if path is None:
         return "sql"
-    kind = _ENDINGS.get(path.suffix.lower())
+    packed = path.suffix.lower() == ".gz" and _ENDINGS.get(Path(path.stem).suffix.lower()) in _PACKED
+    kind = _ENDINGS.get((Path(path.stem) if packed else path).suffix.lower())
     if kind is None:
         raise UsageError(
             "what the source is cannot be told from its name",
