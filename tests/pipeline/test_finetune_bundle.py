@@ -90,7 +90,7 @@ def test_a_bundle_is_gone_on_from_and_that_is_worth_more_than_beginning_afresh(
     text = (smaller / "edgegen.toml").read_text()
     (smaller / "edgegen.toml").write_text(text.replace('start = "../first/build/null"\n', ""))
     fresh = edgegen("train", "--json", cache=cache, cwd=smaller)
-    assert tuned.document["history"][0]["loss"] < 0.8 * fresh.document["history"][0]["loss"]
+    assert tuned.document["history"][0]["loss"] < 0.9 * fresh.document["history"][0]["loss"]
 
 
 def test_another_start_of_the_same_name_is_another_training(smaller: Path, cache: Path, tmp_path: Path) -> None:

@@ -43,14 +43,18 @@ def paired_quality(reference: Tensors, candidate: Tensors, output: str = "image"
 
 
 def task_quality(reference: Tensors, candidate: Tensors, logits: Callable[[Array], Array]) -> Figures:
-    """What the feature network makes of the outputs: agreement of the first class, divergence of the probabilities."""
-    figures: Figures = {}
-    for name, expected in reference.items():
-        produced = _checked(candidate, name, expected)
-        for metric, statistics in measure_task(logits(expected), logits(produced)).items():
-            for statistic, value in statistics.items():
-                _keep_worse(figures, metric, statistic, value)
-    return figures
+    """Agreement of the first class and divergence of the probabilities that follow from the first output.
+
+    Args:
+        logits: from that output to scores (samples, classes). Further outputs, such as memory, are of no class.
+    """
+    name, expected = next(iter(reference.items()))
+    produced = _checked(candidate, name, expected)
+    return {
+        f"{metric}_{statistic}": _rounded(value)
+        for metric, statistics in measure_task(logits(expected), logits(produced)).items()
+        for statistic, value in statistics.items()
+    }
 
 
 def known_quality(output: str, candidate: Tensors, inputs: Tensors, targets: Array) -> Figures:

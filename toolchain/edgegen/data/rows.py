@@ -146,7 +146,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, batch_rows: int 
         IntegrityError: the file is damaged.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # else every column is read ahead, and held
             names = file.schema_arrow.names if columns is None else list(columns)
             _check_known(names, file.schema_arrow.names)
             first = 0

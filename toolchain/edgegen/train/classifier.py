@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from edgegen.data.dataset import Form, Part
 
 _ARCHITECTURE = "None: mlp for vectors, cnn1d for series, ds-cnn for spectrograms, resnet8 for images"
-_WIDTHS = "units or channels layer by layer, as many as the architecture has; none: its own"
+_WIDTHS = (
+    "units or channels, layer by layer; none: mlp 64, 32; cnn1d 32, 64, 64 (a convolution each); ds-cnn 64 five times "
+    "(the first convolution and its blocks); resnet8 16, 32, 64 (its stacks); mobilenet-v1-0.25 the 14 of its paper"
+)
 _DROPOUT = "part of the features before the last layer that training blanks"
 _SHAPE = "shape of one sample; taken from the data"
 

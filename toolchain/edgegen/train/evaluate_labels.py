@@ -197,7 +197,7 @@ def _probabilities(
             "calibration_error_ratio",
             calibration_error(logits, labels),
             UNKNOWN,
-            f"mean distance between the probability of the named class and how often it is right, in {CALIBRATION_BINS} bins",
+            f"mean distance of the named class's probability from how often it is right, in {CALIBRATION_BINS} bins",
             None if other is None else calibration_error(other, labels),
             better="lower",
         ),

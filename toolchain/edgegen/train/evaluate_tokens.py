@@ -74,8 +74,8 @@ def judge(judged: Judged) -> Evaluation:
         samples=rows,
         figures=tuple(figures),
         notes=(
-            f"every row of {dataset.test.x.shape[1] - 1} tokens is foretold without memory of the rows before; "
-            f"intervals: {drawn.how}, stretches of neighbouring rows",
+            f"every row of {dataset.test.x.shape[1] - 1} tokens is foretold without memory of the rows before it",
+            f"intervals: {drawn.group_count} stretches of neighbouring rows drawn anew",
         ),
         sample_text="" if isinstance(tokenizer, Bins) else write_text(judged, tokenizer),
     )
@@ -216,7 +216,9 @@ def _series(judged: Judged, bins: Bins, found: _Found, other: _Found | None, dra
             low=interval[0],
             high=interval[1],
             seeds=None if other is None or other.expected is None else abs(error(other.expected, once) - value),
-            baseline=Baseline(name="the value before, once more", value=error(values[:, :-1], once), bytes=_VALUE_BYTES),
+            baseline=Baseline(
+                name="the value before, once more", value=error(values[:, :-1], once), bytes=_VALUE_BYTES
+            ),
         )
     ]
 

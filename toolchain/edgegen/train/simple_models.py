@@ -139,7 +139,7 @@ def _tree(
     judged = features(form, test.x)
     found = tree.predict(judged)
     chances = None
-    if form.classes:
+    if wanted.ndim == 1:
         chances = np.zeros((len(test), len(form.classes)))
         chances[:, tree.classes_] = tree.predict_proba(judged)
     return Simple(

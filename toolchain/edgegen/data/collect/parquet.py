@@ -51,7 +51,11 @@ def read(source: Source, settings: DataSettings, names: Sequence[str] | None, pr
     path = table_file(source)
     try:
         with pq.ParquetFile(
-            path, memory_map=False, thrift_string_size_limit=_FOOTER_BYTES, thrift_container_size_limit=_FOOTER_BYTES
+            path,
+            memory_map=False,
+            pre_buffer=False,  # else every column is read ahead, and held
+            thrift_string_size_limit=_FOOTER_BYTES,
+            thrift_container_size_limit=_FOOTER_BYTES,
         ) as file:
             kept = _kept(file, names, str(path))
             _check_claims(file.metadata, kept, path)
