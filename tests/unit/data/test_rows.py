@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -136,3 +137,14 @@ def test_damaged_rows_are_refused(tmp_path, use, kept):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(IntegrityError, match=r"rows\.parquet"):
         use(path)
+
+
+def test_reading_holds_one_batch_however_long_the_file(tmp_path):
+    column = {"x": Column()}
+    random = np.random.default_rng(1)
+    with RowsWriter(tmp_path / "rows.parquet", column) as writer:
+        for _ in range(40):
+            writer.append(pd.DataFrame({"x": random.random(GROUP_ROWS)}))
+    held = pa.total_allocated_bytes()
+    for _ in read_rows(tmp_path / "rows.parquet"):
+        assert pa.total_allocated_bytes() - held < 8e6, "of 16 MB in the file"
