@@ -206,13 +206,22 @@ def test_redacted_cells_reach_neither_rows_nor_models(
         assert "example.org" not in pd.read_parquet(blob).to_csv()
 
 
-def test_redacted_text(tmp_path: Path, said: Callable[..., dict[str, Any]]) -> None:
+def test_redacted_text_reaches_no_token(
+    tmp_path: Path, said: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "cache"
+    monkeypatch.setenv("EDGEGEN_CACHE", str(own))
     source = sources.text(tmp_path)
-    with (tmp_path / "t.txt").open("a") as stream:
-        stream.write("write to anna.meier@example.org, or call +49 30 901820\n")
-    folder = sources.project(tmp_path, f'{source}[data.check]\nprivacy = "redact"\n')
-    error = said("data", "inspect", "--project", str(folder), code=2)["error"]
-    assert "text is for a model of tokens" in error["what"], "all before shaping has passed"
+    personal = "write to anna.meier@example.org, or call +49 30 901820\n"
+    (tmp_path / "t.txt").write_text(personal + (tmp_path / "t.txt").read_text())
+    data = f'{source}[data.check]\nprivacy = "redact"\n[data.text]\ncontext = 16\n'
+    folder = sources.project(tmp_path, data, family="autoregressive")
+    document = said("data", "inspect", "--project", str(folder))
+    assert document["collected"]["redacted"] == {"text: e-mail": 1, "text: phone number": 1}
+    assert "[" in document["form"]["vocabulary"]
+    assert "@" not in document["form"]["vocabulary"]
+    for path in own.rglob("*"):
+        assert not path.is_file() or b"example.org" not in path.read_bytes()
 
 
 def test_refused_cells_are_named_and_never_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

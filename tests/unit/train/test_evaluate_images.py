@@ -140,10 +140,11 @@ class Perfect(nn.Module):
 @pytest.mark.parametrize(("shift", "least", "most"), [(0, 0.8, 1.0), (1, 0.0, 0.2)])
 def test_a_conditional_generator_is_asked_whether_it_draws_what_is_asked(digits, features, shift, least, most):
     settings = dataclasses.replace(GAN, conditional=True)
-    judged = _judged("gan", settings, digits, features, other=None)
-    judged.model["generator"] = Perfect(digits, shift)
+    judged = _judged("gan", settings, digits, features)
+    judged.model["generator"], judged.other["generator"] = Perfect(digits, shift), Perfect(digits, 1 - shift)
     asked = _figures(judged)["asked_class_ratio"]
     assert least <= asked.value <= most
+    assert asked.seeds > 0.6
     rows = evenly(np.arange(120), 100)
     _, logits = features(digits.test.x[rows])
     assert asked.real == pytest.approx(np.mean(logits.argmax(axis=1) == digits.test.y[rows]))

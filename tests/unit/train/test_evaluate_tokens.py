@@ -235,7 +235,15 @@ epochs = 40
 batch_size = 16
 learning_rate = 0.01
 """)
-    trained = train_project(tmp_path, cache=Cache(tmp_path / "cache"), progress=Silent())
+    cache = Cache(tmp_path / "cache")
+
+    class Sweeps(Silent):
+        """Another build that begins meanwhile."""
+
+        def advance(self, task, done, total, detail=""):
+            cache.sweep()
+
+    trained = train_project(tmp_path, cache=cache, progress=Sweeps())
     record = trained.document["evaluation"]
     found = figures_of(record)
     error = found["rmse"]

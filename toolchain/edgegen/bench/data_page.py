@@ -46,8 +46,13 @@ def render_data_page(document: Mapping[str, Any], dataset: DataSet | None = None
         represented=represented(document),
         calibration=calibration_rows(document),
         done=done(document),
-        examples=None if dataset is None else examples(dataset),
+        examples=None if dataset is None or _tells(document) else examples(dataset),
     )
+
+
+def _tells(document: Mapping[str, Any]) -> bool:
+    """Whether samples spelt out could show what looks personal."""
+    return document["form"]["kind"] == "tokens" and bool(document["checked"]["private"])
 
 
 def used_parts(document: Mapping[str, Any]) -> list[str]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgegen.bench.advice import Offered, Probe, deciding_figure, told_by_probes, weigh
+from edgegen.bench.advice import Probe, deciding_figure, told_by_probes, weigh
 from edgegen.core.budgets import Budget, BytesBudget
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, StorageError, ToolMissingError, UsageError
-from edgegen.core.models import FORMATS
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.core.records import read_record
@@ -27,7 +26,7 @@ from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import PARENT
-from edgegen.pipeline.probes import Bench, ProbeData
+from edgegen.pipeline.probes import Bench, ProbeData, offered_files
 from edgegen.train.proposals import (
     TASKS,
     LeftOut,
@@ -265,7 +264,7 @@ def _probe(
     model = ModelMaker(probed.project, probed.settings, asked.stages, asked.cache, asked.progress)
     model.data = _data(asked, probed.settings.data, tokens=proposal.tokens)
     evaluated = model.evaluated().record
-    offered = _offered(Maker(model, probed.settings.steps, asked.progress), probed)
+    offered = offered_files(Maker(model, probed.settings.steps, asked.progress), probed)
     parent = next((item.path for item in offered if item.recipe == PARENT), None)
     budgets = told_by_probes(ordered.budgets, model.output)
     if identity is None or parent is None:
@@ -282,36 +281,3 @@ def _probe(
         deciding=deciding_figure(evaluated, "tokens" if proposal.tokens else model.output),
         weighed=weighed,
     )
-
-
-def _offered(maker: Maker, probed: Order) -> list[Offered]:
-    """Every file that is made of the probe, and why others are not."""
-    offered = []
-    for planned in probed.planned:
-        known: dict[str, Any] = {
-            "name": str(planned.name),
-            "recipe": planned.name.recipe,
-            "format": planned.name.format,
-            "runtime": planned.runtime,
-        }
-        if planned.not_built:
-            offered.append(Offered(path=None, status="not built", reason=planned.not_built, **known))
-            continue
-        try:
-            exported = maker.exported(planned)
-        except ToolMissingError as error:
-            offered.append(Offered(path=None, status="not built", reason=error.next_step or error.what, **known))
-            continue
-        except StorageError:
-            raise
-        except BuildError as error:
-            offered.append(Offered(path=None, status="failed", reason=error.paragraph(), **known))
-            continue
-        refused = str(exported.record["refused"])
-        path = exported.files[FORMATS[planned.name.format]].path
-        count = exported.record["export"]["census"]["parameters"]
-        if refused:
-            offered.append(Offered(path=None, status="rejected", reason=refused, parameters=count, **known))
-        else:
-            offered.append(Offered(path=path, parameters=count, **known))
-    return offered

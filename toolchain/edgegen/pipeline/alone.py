@@ -64,7 +64,12 @@ def train_project(
     Raises:
         EdgegenError: whatever is wrong with the project, its data or its training.
     """
-    model = open_project(project, overrides=overrides, cache=cache, progress=progress)
+    cache = cache or Cache()
+    with cache.in_use():  # a build that begins meanwhile must not sweep away what is half-done here
+        return _train(open_project(project, overrides=overrides, cache=cache, progress=progress), out)
+
+
+def _train(model: ModelMaker, out: Path | None) -> Trained:
     form, trained, evaluated = model.data.form(), model.trained(), model.evaluated()
     folder = out or model.project.folder / "build" / TRAIN_FOLDER
     files = paths(trained)

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgegen.bench.advice import Offered
 from edgegen.bench.cost import measured_latency, read_reading, take_reading
 from edgegen.core.digests import sha256_file
+from edgegen.core.errors import BuildError, StorageError, ToolMissingError
+from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.targets import TargetProfile
@@ -16,7 +19,9 @@ from edgegen.core.versions import source_digest, versions
 from edgegen.data.dataset import DataSet, Part, load_dataset, save_dataset
 from edgegen.devices.device import Device, Identity, Reading
 from edgegen.pipeline.data import DataMaker, paths
+from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker, load_inputs
+from edgegen.pipeline.order import Order
 from edgegen.pipeline.prove import OUTPUTS, load_outputs
 
 if TYPE_CHECKING:
@@ -145,3 +150,36 @@ def _counts(reading: Reading) -> dict[str, int]:
         "bytes_stored": counted.bytes_stored,
         **counted.by_class,
     }
+
+
+def offered_files(maker: Maker, probed: Order) -> list[Offered]:
+    """Every file that is made of the probe, and why others are not."""
+    offered = []
+    for planned in probed.planned:
+        known: dict[str, Any] = {
+            "name": str(planned.name),
+            "recipe": planned.name.recipe,
+            "format": planned.name.format,
+            "runtime": planned.runtime,
+        }
+        if planned.not_built:
+            offered.append(Offered(path=None, status="not built", reason=planned.not_built, **known))
+            continue
+        try:
+            exported = maker.exported(planned)
+        except ToolMissingError as error:
+            offered.append(Offered(path=None, status="not built", reason=error.next_step or error.what, **known))
+            continue
+        except StorageError:
+            raise
+        except BuildError as error:
+            offered.append(Offered(path=None, status="failed", reason=error.paragraph(), **known))
+            continue
+        refused = str(exported.record["refused"])
+        path = exported.files[FORMATS[planned.name.format]].path
+        count = exported.record["export"]["census"]["parameters"]
+        if refused:
+            offered.append(Offered(path=None, status="rejected", reason=refused, parameters=count, **known))
+        else:
+            offered.append(Offered(path=path, parameters=count, **known))
+    return offered

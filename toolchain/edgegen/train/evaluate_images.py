@@ -178,7 +178,8 @@ def _drawn(judged: Judged, features: FeatureNet, narrow: Principal | None) -> tu
     seeds = range(judged.seed, judged.seed + DRAWS)
     draws = [seen(_sample(judged, judged.model, seed)) for seed in seeds]
     values = [measure_unpaired(real, vectors) for vectors, _ in draws]
-    other = {} if judged.other is None else measure_unpaired(real, seen(_sample(judged, judged.other, judged.seed))[0])
+    second = None if judged.other is None else seen(_sample(judged, judged.other, judged.seed))
+    other = {} if second is None else measure_unpaired(real, second[0])
     simple = {} if narrow is None else measure_unpaired(real, seen(narrow.draw(judged.samples, judged.seed))[0])
     figures = [
         Figure(
@@ -195,25 +196,29 @@ def _drawn(judged: Judged, features: FeatureNet, narrow: Principal | None) -> tu
         for name, value in values[0].items()
     ]
     logits = draws[0][1]
-    return figures + _as_asked(judged, features, logits), _shares(logits, dataset.form.classes)
+    asked = _as_asked(judged, features, logits, None if second is None else second[1])
+    return figures + asked, _shares(logits, dataset.form.classes)
 
 
-def _as_asked(judged: Judged, features: FeatureNet, logits: Array) -> list[Figure]:
-    """Of a model that is told a class: whether its samples are of it; ``real`` is the feature network's accuracy."""
-    asked = _inputs(judged, judged.model, judged.seed).get("condition")
-    if asked is None:
+def _as_asked(judged: Judged, features: FeatureNet, logits: Array, other: Array | None) -> list[Figure]:
+    """Of a model that is told a class: whether its samples are of it; ``real`` is the feature network's accuracy.
+
+    Args:
+        logits: (samples, classes) of the first draw; ``other`` the second model's of the same inputs.
+    """
+    condition = _inputs(judged, judged.model, judged.seed).get("condition")
+    if condition is None:
         return []
-    hits = logits.argmax(axis=1) == asked.argmax(axis=1)
+    asked = condition.argmax(axis=1)
+    hits = logits.argmax(axis=1) == asked
+    others = None if other is None else other.argmax(axis=1) == asked
     test = judged.dataset.test
     assert test.y is not None
     rows = evenly(np.arange(len(test)), judged.samples)
     known = features(test.x[rows], threads=judged.threads)[1].argmax(axis=1) == test.y[rows]
     doc = "part of the samples that the feature network takes for the class that was asked for"
-    return [
-        _mean(
-            "asked_class_ratio", hits, None, better="higher", unit="", doc=doc, group=_DRAWN, real=float(known.mean())
-        )
-    ]
+    real = float(known.mean())
+    return [_mean("asked_class_ratio", hits, others, better="higher", unit="", doc=doc, group=_DRAWN, real=real)]
 
 
 def _inputs(judged: Judged, model: nn.Module, seed: int) -> dict[str, Array]:
