@@ -66,7 +66,23 @@ def slope_penalty(
     weight.
     """
     share = torch.rand((len(real), 1, 1, 1), generator=noise).to(real.device)
-    between = torch.lerp(drawn, real, share).requires_grad_(True)
-    (slope,) = torch.autograd.grad(critic(between, *condition).sum(), between, create_graph=True)
-    penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    slope = _slope(critic, torch.lerp(drawn, real, share), condition)
+    penalty: Tensor = (slope.norm(dim=1) - 1).square().mean()
     return penalty
+
+
+def flatness_penalty(critic: nn.Module, real: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
+    """Half the mean squared norm of the critic's gradient by the image at real images.
+
+    Mescheder et al., Which Training Methods for GANs do actually Converge?, arXiv 1801.04406, equation 9 without its
+    weight.
+    """
+    penalty: Tensor = 0.5 * _slope(critic, real, condition).square().sum(dim=1).mean()
+    return penalty
+
+
+def _slope(critic: nn.Module, images: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
+    """The gradient of each image's score by its pixels, (batch, pixels), able to be differentiated again."""
+    images = images.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(images, *condition).sum(), images, create_graph=True)
+    return slope.flatten(1)

@@ -61,7 +61,7 @@ class GanSettings:
     loss: Literal["dcgan", "wgan-gp"] = setting("wgan-gp", doc="what the two networks fight about")
     critic_steps: int = setting(5, doc="steps of the critic to one of the generator", minimum=1, maximum=100)
     gradient_penalty: float = setting(
-        10.0, doc="wgan-gp: weight of the penalty on the critic's slope", minimum=0, maximum=1000
+        10.0, doc="weight of the penalty on the critic's slope", minimum=0, maximum=1000
     )
     conditional: bool = setting(False, doc="draws images of a class that is asked for; the data need labels")
     classes: int | None = setting(None, doc="conditional: number of classes; None: the data's", minimum=2, maximum=1000)
@@ -108,13 +108,13 @@ class _Gan:
     ) -> dict[str, Tensor]:
         """What the named network minimizes; ``gap`` is how much higher the critic scores real images than drawn ones.
 
-        dcgan: cross-entropy of real and drawn, nats. wgan-gp: the negative gap, and ``penalty``, the mean squared
-        distance from 1 of the critic's slope between real and drawn images.
+        dcgan: cross-entropy of real and drawn, nats, and ``penalty``, half the critic's mean squared slope at real
+        images. wgan-gp: the negative gap, and the mean squared distance from 1 of the slope between real and drawn ones.
         """
         import torch
         from torch.nn import functional
 
-        from edgegen.train.critic import fixed_score, slope_penalty
+        from edgegen.train.critic import fixed_score, flatness_penalty, slope_penalty
 
         critic: Any = _part(model, "critic")
         condition = _condition(settings, batch)
@@ -127,9 +127,11 @@ class _Gan:
         real, false = critic(both, *(torch.cat([rows, rows]) for rows in condition)).chunk(2)
         gap = real.mean() - false.mean()
         if settings.loss == "dcgan":
-            return {"loss": functional.softplus(-real).mean() + functional.softplus(false).mean(), "gap": gap}
-        penalty = slope_penalty(critic, batch.x, drawn, condition, noise)
-        return {"loss": settings.gradient_penalty * penalty - gap, "gap": gap, "penalty": penalty}
+            told = functional.softplus(-real).mean() + functional.softplus(false).mean()
+            penalty = flatness_penalty(critic, batch.x, condition)
+        else:
+            told, penalty = -gap, slope_penalty(critic, batch.x, drawn, condition, noise)
+        return {"loss": told + settings.gradient_penalty * penalty, "gap": gap, "penalty": penalty}
 
     def deployed(self, model: nn.Module) -> nn.Module:
         """The generator: see ``image_models.drawing_network``."""
