@@ -108,6 +108,21 @@ def test_proposed_columns_are_a_project_file_that_works(
     assert document["split"]["by"] == "group"
 
 
+def test_columns_of_a_database_and_of_a_packed_file_are_proposed(
+    tmp_path: Path, said: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sources.table_source(tmp_path, "sql", sources.frame())
+    sources.frame().to_csv(tmp_path / "t.csv.gz", index=False, sep=";")
+    database = said("data", "columns", "sqlite:///t.db", "--table", "measured")["columns"]
+    packed = said("data", "columns", "t.csv.gz", "--separator", ";")["columns"]
+    assert database == packed
+    assert {name: column["type"] for name, column in packed.items()} == {
+        **dict.fromkeys("ab", "number"),
+        **dict.fromkeys(("site", "kind", "person"), "category"),
+    }
+
+
 # -- out again ---------------------------------------------------------------------------------------------------
 
 

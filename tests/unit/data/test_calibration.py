@@ -90,7 +90,10 @@ def test_samples_of_the_test_part_are_passed_over(tmp_path: Path) -> None:
     record, indices = _calibrate(dataset, tmp_path, samples=100)
     assert indices.min() >= 200
     assert _rules(record) == [("test-leak", "note")]
-    assert record["passed_over"] > 50
+    order = np.random.Generator(np.random.PCG64(5)).permutation(400)
+    until = int(np.flatnonzero(order == indices[-1])[0])
+    assert indices.tolist() == [index for index in order[: until + 1] if index >= 200]
+    assert record["passed_over"] == int((order[:until] < 200).sum())
 
 
 def test_leak_of_every_sample_is_said(tmp_path: Path) -> None:

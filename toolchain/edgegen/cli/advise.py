@@ -103,7 +103,8 @@ def _table(group: Mapping[str, Any]) -> Any:
 
     direction = {"higher": ", higher is better", "lower": ", lower is better"}.get(group["better"], "")
     title = f"Ranked by {named(group['figure'])}{direction}" if group["figure"] else "Not ranked"
-    table = Table(title=f"\n{escape(title)}", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=f"\n{escape(title)}", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0),
+                  header_style="bold")  # fmt: skip
     for name in ("", "probe", "budgets", "as", "size", "counted", "RAM"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("", "budgets", "as") else "right")
     colours = {"yes": "green", "no": "yellow", "unverified": "magenta"}
@@ -123,9 +124,10 @@ def _table(group: Mapping[str, Any]) -> Any:
 
 
 def _bytes(value: int | None) -> str:
-    from edgegen.bench.wording import size
-
-    return "" if value is None else size(value)
+    """Bytes in at most eight characters, so that a row fits 80 columns."""
+    if value is None:
+        return ""
+    return f"{value / 1024:.0f} KiB" if value < 1 << 20 else f"{value / (1 << 20):.1f} MiB"
 
 
 def _clock(shown: Mapping[str, Any] | None) -> str:

@@ -117,17 +117,32 @@ def calibration_part(part: Part, indices: Array) -> Part:
 
 def _shared(train: Array, test: Array) -> Array:
     """(training samples,) bool: which of them have the bytes of a test sample."""
-    return np.isin(array_digests(train), array_digests(test))
+    judged = np.unique(array_digests(test))
+    shared = np.zeros(len(train), bool)
+    if len(judged):
+        for first, batch in _batches(train):
+            digests = array_digests(batch)
+            places = np.minimum(np.searchsorted(judged, digests), len(judged) - 1)
+            shared[first : first + len(batch)] = judged[places] == digests
+    return shared
 
 
 def _drawn(shared: Array, samples: int, seed: int) -> tuple[Array, int]:
     """Indices, and how many samples were passed over on the way. Where every sample is shared, none is passed over."""
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(shared))
-    usable = order if shared.all() else order[~shared[order]]
-    indices = usable[:samples]
-    if not len(indices) or shared.all():
-        return indices, 0
-    return indices, int(shared[order[: int(np.flatnonzero(order == indices[-1])[0])]].sum())
+    if shared.all():
+        return order[:samples], 0
+    found, passed_over = 0, 0
+    pieces = []
+    for first in range(0, len(order), samples):
+        piece = order[first : first + samples]
+        usable = np.flatnonzero(~shared[piece])[: samples - found]
+        pieces.append(piece[usable])
+        found += len(usable)
+        if found == samples:
+            return np.concatenate(pieces), passed_over + int(usable[-1]) + 1 - len(usable)
+        passed_over += len(piece) - len(usable)
+    return np.concatenate(pieces), passed_over
 
 
 def _batches(x: Array, indices: Array | None = None) -> Iterator[tuple[int, Array]]:

@@ -34,27 +34,28 @@ AS_WRITTEN = "as written"
 
 _Sizes: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
 
+_ITS_OWN: tuple[int, ...] = ()  # the architecture's own widths, so that a project that names none has the same model
 _LABELLED: Mapping[str, _Sizes] = {
     "vectors": (
         ("mlp small", {"architecture": "mlp", "widths": (16,)}),
-        ("mlp medium", {"architecture": "mlp", "widths": (64, 32)}),
+        ("mlp medium", {"architecture": "mlp", "widths": _ITS_OWN}),
         ("mlp large", {"architecture": "mlp", "widths": (128, 128, 64)}),
     ),
     "series": (
         ("cnn1d small", {"architecture": "cnn1d", "widths": (16, 16, 32)}),
-        ("cnn1d medium", {"architecture": "cnn1d", "widths": (32, 64, 64)}),
+        ("cnn1d medium", {"architecture": "cnn1d", "widths": _ITS_OWN}),
         ("cnn1d large", {"architecture": "cnn1d", "widths": (64, 128, 128)}),
     ),
     "audio": (
-        ("cnn1d medium", {"architecture": "cnn1d", "widths": (32, 64, 64)}),
+        ("cnn1d medium", {"architecture": "cnn1d", "widths": _ITS_OWN}),
         ("ds-cnn small", {"architecture": "ds-cnn", "widths": (32, 32, 32)}),
-        ("ds-cnn medium", {"architecture": "ds-cnn", "widths": (64, 64, 64, 64, 64)}),
-        ("resnet8 medium", {"architecture": "resnet8", "widths": (16, 32, 64)}),
+        ("ds-cnn medium", {"architecture": "ds-cnn", "widths": _ITS_OWN}),
+        ("resnet8 medium", {"architecture": "resnet8", "widths": _ITS_OWN}),
     ),
     "images": (
         ("ds-cnn small", {"architecture": "ds-cnn", "widths": (32, 32, 32)}),
         ("resnet8 small", {"architecture": "resnet8", "widths": (8, 16, 32)}),
-        ("resnet8 medium", {"architecture": "resnet8", "widths": (16, 32, 64)}),
+        ("resnet8 medium", {"architecture": "resnet8", "widths": _ITS_OWN}),
     ),
 }
 _DENSE: _Sizes = (
