@@ -24,7 +24,13 @@ NUMBERS = {
     "income": "income_code",
     "alcoholhowmuch": "drinks",
 }
-FLAGS = {"qsmk": "quit_smoking", "asthma": "asthma", "bronch": "bronchitis", "tumor": "tumor", "weakheart": "weak_heart"}
+FLAGS = {
+    "qsmk": "quit_smoking",
+    "asthma": "asthma",
+    "bronch": "bronchitis",
+    "tumor": "tumor",
+    "weakheart": "weak_heart",
+}
 UNKNOWN_TWO = {"hbp": "high_blood_pressure", "diabetes": "diabetes"}  # 2 is missing
 LEVELS = {  # Stata's codes count from 1, the codebook's from 0
     "sex": {1: "male", 2: "female"},

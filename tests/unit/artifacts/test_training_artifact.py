@@ -19,7 +19,7 @@ PROVENANCE_RECORD = {"schema_version": 1, "family": "vae", "steps": {}}
 
 @pytest.fixture
 def weights(tmp_path: Path) -> dict[str, Path]:
-    made = {"model.json": tmp_path / "record", "model.safetensors": tmp_path / "tensors", "deployed.json": tmp_path / "d"}
+    made = {name: tmp_path / name for name in ("model.json", "model.safetensors", "deployed.json")}
     for name, path in made.items():
         path.write_bytes(name.encode())
     return made
