@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,17 @@ class Trained:
     folder: Path
 
 
+@contextmanager
 def open_project(
     project: Project | Path | None,
     *,
     overrides: Sequence[str] = (),
     cache: Cache | None = None,
     progress: Progress | None = None,
-) -> ModelMaker:
+) -> Iterator[ModelMaker]:
     """What makes a project's stages, each when it is asked for.
+
+    The cache is in use while the block runs: a build that begins meanwhile must not sweep away what is half-done here.
 
     Raises:
         UsageError: the project file is wrong.
@@ -45,7 +49,8 @@ def open_project(
     if not isinstance(project, Project):
         project = load_project(project, tuple(overrides))
     cache, progress = cache or Cache(), progress or Silent()
-    return ModelMaker(project, read_settings(project), Stages(cache.store(), progress), cache, progress)
+    with cache.in_use():
+        yield ModelMaker(project, read_settings(project), Stages(cache.store(), progress), cache, progress)
 
 
 def train_project(
@@ -64,9 +69,8 @@ def train_project(
     Raises:
         EdgegenError: whatever is wrong with the project, its data or its training.
     """
-    cache = cache or Cache()
-    with cache.in_use():  # a build that begins meanwhile must not sweep away what is half-done here
-        return _train(open_project(project, overrides=overrides, cache=cache, progress=progress), out)
+    with open_project(project, overrides=overrides, cache=cache, progress=progress) as model:
+        return _train(model, out)
 
 
 def _train(model: ModelMaker, out: Path | None) -> Trained:

@@ -19,6 +19,7 @@ from edgegen.data.collected import ROWS_FILE, read_collected
 from edgegen.data.dataset import load_dataset
 from edgegen.pipeline.alone import open_project
 from edgegen.pipeline.data import paths
+from edgegen.pipeline.model import ModelMaker
 
 PAGE = "data.html"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes without quotes
@@ -41,24 +42,24 @@ def inspect_data(
     Raises:
         EdgegenError: whatever is wrong with the project or its data.
     """
-    model = open_project(project, overrides=overrides, progress=progress)
-    data = model.data
-    document = {
-        "schema_version": 1,
-        "exit_code": 0,
-        "name": model.project.name,
-        "collected": data.collected().record,
-        "labels": data.labelled().record,
-        "split": data.split().record,
-        "checked": data.checked().record,
-        "cleaned": data.fitted().record,
-        "form": data.prepared().record,
-        "calibration": data.calibrated().record,
-    }
     from edgegen.bench.data_page import render_data_page
 
-    page = out or model.project.folder / "build" / PAGE
-    _write(page, render_data_page(document, load_dataset(paths(data.prepared()))).encode())
+    with open_project(project, overrides=overrides, progress=progress) as model:
+        data = model.data
+        document = {
+            "schema_version": 1,
+            "exit_code": 0,
+            "name": model.project.name,
+            "collected": data.collected().record,
+            "labels": data.labelled().record,
+            "split": data.split().record,
+            "checked": data.checked().record,
+            "cleaned": data.fitted().record,
+            "form": data.prepared().record,
+            "calibration": data.calibrated().record,
+        }
+        page = out or model.project.folder / "build" / PAGE
+        _write(page, render_data_page(document, load_dataset(paths(data.prepared()))).encode())
     return Inspected(document=document, page=page)
 
 
@@ -111,7 +112,11 @@ def draw_samples(
     Raises:
         UsageError: the model draws no images.
     """
-    model = open_project(project, overrides=overrides, progress=progress)
+    with open_project(project, overrides=overrides, progress=progress) as model:
+        return _draw(model, file, samples, seed, progress)
+
+
+def _draw(model: ModelMaker, file: Path, samples: int, seed: int, progress: Progress) -> Any:
     if model.output != "image":
         raise UsageError(
             "only generators of images can be drawn from into a file",
@@ -162,13 +167,15 @@ def export_rows(
     Raises:
         UsageError: the data are no table, or the destination is none that can be written.
     """
-    model = open_project(project, overrides=overrides, progress=progress)
-    done = model.data.outgoing()
-    collected = read_collected(done.record)
-    if collected.carrier != "rows":
-        raise UsageError("only tables are exported", where="[data]", got=collected.kind, expected="rows and columns")
-    write = load("edgegen.data.write:export", extra="data")
-    write(paths(done)[ROWS_FILE], destination, table=table)
+    with open_project(project, overrides=overrides, progress=progress) as model:
+        done = model.data.outgoing()
+        collected = read_collected(done.record)
+        if collected.carrier != "rows":
+            raise UsageError(
+                "only tables are exported", where="[data]", got=collected.kind, expected="rows and columns"
+            )
+        write = load("edgegen.data.write:export", extra="data")
+        write(paths(done)[ROWS_FILE], destination, table=table)
     progress.say(f"{collected.samples:,} rows are written")
     return collected.samples
 
@@ -177,12 +184,12 @@ def compare_data(
     reference: Path, project: Path | None, *, overrides: Sequence[str] = (), progress: Progress
 ) -> dict[str, Any]:
     """How far a project's data have drifted from those of another project, feature by feature."""
-    sets = [
-        load_dataset(paths(open_project(folder, overrides=given, progress=progress).data.prepared()))
-        for folder, given in ((reference, ()), (project, overrides))
-    ]
     drift = load("edgegen.data.drift:drift", extra="data")
-    found = write_record(drift(*sets))
+    with (
+        open_project(reference, progress=progress) as known,
+        open_project(project, overrides=overrides, progress=progress) as asked,
+    ):
+        found = write_record(drift(*(load_dataset(paths(model.data.prepared())) for model in (known, asked))))
     return {"schema_version": 1, "exit_code": 1 if found["drifted"] else 0, **found}
 
 

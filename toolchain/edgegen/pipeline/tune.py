@@ -48,7 +48,8 @@ def tune_project(
     found = load_project(project, tuple(overrides))
     settings = read_tune_settings(found.tune, found.source)
     cache, progress = cache or Cache(), progress or Silent()
-    _check_objective(open_project(found, cache=cache, progress=Silent()))
+    with open_project(found, cache=cache, progress=Silent()) as model:
+        _check_objective(model)
     with _reached():
         study = _study(found, settings)
         shared = SharedStudy(study, settings.trials, found.seed, settings.startup, progress)
@@ -171,8 +172,8 @@ def _run(
             raise pruned
 
     try:
-        with shared.alive(trial):
-            model = open_project(load_project(project.folder, tuple(written)), cache=cache, progress=progress)
+        tried = load_project(project.folder, tuple(written))
+        with shared.alive(trial), open_project(tried, cache=cache, progress=progress) as model:
             history = model.trained(watch=watch).record["history"]
         shared.tell(trial, "COMPLETE", _reached_loss(history, stops=model.training.patience is not None))
     except pruned:
