@@ -146,7 +146,7 @@ def test_training_figures_stand_beside_real_data_both_kinds_of_seeds_and_a_simpl
         assert name in text
     assert "20.7 dB" in text
     assert "20.5 to 20.9" in text
-    assert "Simple model: PCA, 16 components, 12.2 KiB." in text
+    assert "; simple model: PCA, 16 components, 12.2 KiB" in text
     assert "18.9 dB" in text
 
 
