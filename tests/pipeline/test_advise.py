@@ -110,7 +110,7 @@ def test_cost_and_budgets_are_those_of_the_file_that_would_ship(images) -> None:
 
 def test_probes_never_see_the_test_part(images) -> None:
     _, _, document = images
-    assert document["data"][0]["samples"] == {"train": 280, "validation": 40, "test": 40}  # of 400, 80 are test
+    assert document["data"][0]["samples"] == {"train": 288, "validation": 32, "test": 32}  # of 400, 80 are test
     assert any("no validation part" in note for note in document["notes"])
 
 

@@ -106,7 +106,8 @@ def _table(group: Mapping[str, Any]) -> Any:
     table = Table(title=f"\n{escape(title)}", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0),
                   header_style="bold")  # fmt: skip
     for name in ("", "probe", "budgets", "as", "size", "counted", "RAM"):
-        table.add_column(name, no_wrap=True, justify="left" if name in ("", "budgets", "as") else "right")
+        # Of a narrow terminal the names give way, never the figures.
+        table.add_column(name, no_wrap=name != "", justify="left" if name in ("", "budgets", "as") else "right")
     colours = {"yes": "green", "no": "yellow", "unverified": "magenta"}
     for item in group["proposals"]:
         shown = next((each for each in item["candidates"] if each["name"] == item["candidate"]), None)

@@ -26,7 +26,7 @@ from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import PARENT
-from edgegen.pipeline.probes import Bench, ProbeData, offered_files
+from edgegen.pipeline.probes import HELD_BACK_RATIO, Bench, ProbeData, offered_files
 from edgegen.train.proposals import (
     TASKS,
     LeftOut,
@@ -37,7 +37,6 @@ from edgegen.train.proposals import (
     propose,
 )
 
-_VALIDATION_RATIO = 0.1  # put aside for the probes where the project has no validation part
 _SAMPLES = 8  # inputs on which a probe's files are compared
 _NOT_FOR_PROBES = ("patience", "start", "freeze", "lora_rank", "lora")
 """Keys of ``[train]`` that are of one model: a probe is a whole, short training from fresh weights."""
@@ -90,7 +89,12 @@ def advise_project(
     found, written = _load(project, tuple(overrides))
     if task is not None and task not in TASKS:
         raise UsageError("unknown task", where="--task", got=task, expected=f"one of {', '.join(TASKS)}")
-    found, notes = _with_validation(found)
+    data = read_record(DataSettings, found.data, "data", found.source)
+    notes = []
+    if not data.split.validation_ratio:
+        notes.append(
+            f"the project has no validation part: {HELD_BACK_RATIO:.0%} of the training part were held back to judge"
+        )
     asked = _Asked(
         project=found,
         target=target,
@@ -143,15 +147,6 @@ def _load(folder: Path | None, overrides: tuple[str, ...]) -> tuple[Project, Wri
         # Without [model], or with one that has no family yet: any family will do to read the rest.
         return load_project(folder, (*overrides, 'model={family = "vae"}')), None
     return found, Written(family=found.family, settings=found.model)
-
-
-def _with_validation(project: Project) -> tuple[Project, list[str]]:
-    data = read_record(DataSettings, project.data, "data", project.source)
-    if data.split.validation_ratio > 0:
-        return project, []
-    split = {**project.data.get("split", {}), "validation_ratio": _VALIDATION_RATIO}
-    note = f"the project has no validation part, so {_VALIDATION_RATIO:.0%} of the data were put aside for the probes"
-    return replace(project, data={**project.data, "split": split}), [note]
 
 
 def _stand_in(asked: _Asked) -> Project:

@@ -25,10 +25,15 @@ from edgegen.pipeline.order import Order
 from edgegen.pipeline.prove import OUTPUTS, load_outputs
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgegen.train.families import Output
 
 TRAINED, JUDGED = 4000, 1000
 """Samples that a probe learns from and is judged on, at most."""
+
+HELD_BACK_RATIO = 0.1
+"""Part of the training part that judges probes where there is no validation part."""
 
 
 class ProbeData(DataMaker):
@@ -46,15 +51,42 @@ class ProbeData(DataMaker):
             return write_record(dataset.form)
 
         return self._run(
-            "probe data", {"data": whole.digest}, {"train": TRAINED, "judged": JUDGED, "seed": self._seed}, work
+            "probe data",
+            {"data": whole.digest},
+            {"train": TRAINED, "judged": JUDGED, "held back": HELD_BACK_RATIO, "seed": self._seed},
+            work,
         )
 
 
 def _for_probes(dataset: DataSet, seed: int) -> DataSet:
-    train, judged = _some(dataset.train, TRAINED, seed), _some(dataset.validation, JUDGED, seed)
+    learnt, held = dataset.train, dataset.validation
+    if not len(held):
+        learnt, held = _held_back(dataset.train, dataset.form.kind, seed)
+    train, judged = _some(learnt, TRAINED, seed), _some(held, JUDGED, seed)
     samples = {"train": len(train), "validation": len(judged), "test": len(judged)}
     form = replace(dataset.form, samples=samples, split=f"{dataset.form.split}; probes are judged by validation")
     return DataSet(form=form, train=train, validation=judged, test=judged)
+
+
+def _held_back(part: Part, kind: str, seed: int) -> tuple[Part, Part]:
+    """What probes learn from, and what judges them: whole groups where there are several, of series and texts the end
+    (neighbours overlap), else samples drawn by PCG64.
+    """
+    import numpy as np
+
+    wanted = max(1, round(HELD_BACK_RATIO * len(part)))
+    random = np.random.Generator(np.random.PCG64(seed))
+    names, groups = (None, None) if part.group is None else np.unique(part.group, return_inverse=True)
+    held = np.zeros(len(part), bool)
+    if names is not None and len(names) > 1:
+        for group in random.permutation(len(names))[:-1]:
+            if held.sum() < wanted:
+                held |= groups == group
+    elif kind in ("series", "tokens"):
+        held[-wanted:] = True
+    else:
+        held[random.permutation(len(part))[:wanted]] = True
+    return _chosen(part, np.flatnonzero(~held)), _chosen(part, np.flatnonzero(held))
 
 
 def _some(part: Part, most: int, seed: int) -> Part:
@@ -63,7 +95,10 @@ def _some(part: Part, most: int, seed: int) -> Part:
 
     if len(part) <= most:
         return part
-    chosen = np.sort(np.random.Generator(np.random.PCG64(seed)).permutation(len(part))[:most])
+    return _chosen(part, np.sort(np.random.Generator(np.random.PCG64(seed)).permutation(len(part))[:most]))
+
+
+def _chosen(part: Part, chosen: np.ndarray[Any, Any]) -> Part:
     return Part(
         x=part.x[chosen],
         y=None if part.y is None else part.y[chosen],
