@@ -17,7 +17,7 @@ _SET = click.option(
 
 @click.group(epilog="Example: edgegen data inspect")
 def command() -> None:
-    """Look at, check, record, compare and export data."""
+    """Look at, check, record, draw, compare and export data."""
 
 
 @command.command(epilog="Example: edgegen data inspect --project my-model")

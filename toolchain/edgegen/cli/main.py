@@ -20,7 +20,7 @@ COMMANDS = {
         "Take the project through the whole pipeline and bundle what keeps its budgets.",
     ),
     "init": ("edgegen.cli.init:command", "Begin a working project from a template."),
-    "data": ("edgegen.cli.data:command", "Look at, check, record, review, compare and export data."),
+    "data": ("edgegen.cli.data:command", "Look at, check, record, draw, compare and export data."),
     "train": ("edgegen.cli.train:command", "Prepare the data, train the model and judge it; nothing is compressed."),
     "tune": ("edgegen.cli.tune:command", "Search the settings that [tune.space] names for the best trained model."),
     "advise": ("edgegen.cli.advise:command", "Propose families and sizes for a task, ranked by what was measured."),

@@ -18,8 +18,9 @@ def template_names() -> list[str]:
 
 
 def template_summary(name: str) -> str:
-    """The first line of a template's page, without its heading's mark."""
-    return (_TEMPLATES / name / "README.md").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+    """What the heading of a template's page says behind its name."""
+    heading = (_TEMPLATES / name / "README.md").read_text(encoding="utf-8").splitlines()[0]
+    return heading.removeprefix(f"# {name}: ")
 
 
 def begin(folder: Path, template: str) -> list[Path]:
