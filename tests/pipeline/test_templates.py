@@ -19,9 +19,10 @@ SHORT = (
     'export.formats=["onnx"]',
     'compress.recipes=["float32","weight-int8"]',
 )
-FEWER = {  # less to learn from, so that an epoch takes seconds
-    "autoregressive": ("data.split.test_ratio=0.9",),
+OWN = {
+    "autoregressive": ("data.split.test_ratio=0.9",),  # less to learn from, so that an epoch takes seconds
     "flow": ("data.split.test_ratio=0.9",),
+    "tabular": ("quality.samples=600",),  # only 488 people are held out
 }
 
 
@@ -29,7 +30,7 @@ FEWER = {  # less to learn from, so that an epoch takes seconds
 def test_template_builds(name: str, tmp_path: Path, cache: Path) -> None:
     begun = edgegen("init", str(tmp_path / "project"), "--template", name, cache=cache)
     assert begun.code == 0, begun.err
-    settings = [part for written in (*SHORT, *FEWER.get(name, ())) for part in ("--set", written)]
+    settings = [part for written in (*SHORT, *OWN.get(name, ())) for part in ("--set", written)]
     done = edgegen("build", "--target", "null", "--json", *settings, cache=cache, cwd=tmp_path / "project")
     assert done.code in (0, 1), done.err  # so little training may miss a budget; everything else is as in earnest
     document = done.document
@@ -37,6 +38,7 @@ def test_template_builds(name: str, tmp_path: Path, cache: Path) -> None:
     assert {item["status"] for item in document["candidates"]} <= {"chosen", "eligible", "rejected"}
     assert all(item["quality"]["paired"] for item in document["candidates"])
     assert {item["status"] for item in document["verdicts"]} <= {"pass", "fail", "unverified"}
+    assert document["quality"]["samples"] == (488 if name == "tabular" else 8)
     training = document["training"]
     assert any(figure["baseline"] for figure in training["figures"]), "every family stands beside a simple model"
     assert all(item["baseline"]["bytes"] > 0 for item in training["figures"] if item["baseline"])

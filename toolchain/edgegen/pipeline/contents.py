@@ -142,7 +142,7 @@ def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:
     data = maker.model.data
     raw, prepared = read_collected(data.collected().record), data.prepared()
     distribution = RUNTIME_DISTRIBUTIONS[chosen.runtime]
-    judged_on = f"{ordered.project.quality.samples} paired samples, {ordered.profile.name}"
+    judged_on = f"{maker.model.quality().record['samples']} paired samples, {ordered.profile.name}"
     figures = [
         Figure(name=name, value=value, slice=judged_on)
         for name, value in (chosen.quality or {}).get("paired", {}).items()

@@ -79,7 +79,7 @@ def _document(outcome: Outcome, maker: Maker, stages: Stages, bundle: Written | 
         exit_code=outcome.exit_code,
         choice=choice,
         bundle=bundle,
-        samples=ordered.project.quality.samples,
+        samples=maker.model.quality().record["samples"],
         training=_training(outcome, maker),
         calibration=_calibration(outcome, maker),
         environment=_environment(ordered, outcome.found.identity),
