@@ -54,6 +54,14 @@ for _name, _text, *_says in (
     ("no needed column", "SELECT a FROM t", "'kind'"),
 ):
     add(f"SQL with a {_name}", _sql(f"query = {json.dumps(_text)}"), "t.db", *_says)
+_ENDLESS = "WITH RECURSIVE n(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM n) SELECT a, 'x' AS kind FROM n"
+add(
+    "SQL of rows without end",
+    _sql(f"query = {json.dumps(_ENDLESS)}\nmost_rows = 20000"),
+    "t.db",
+    "too many rows",
+    "over 20000",
+)
 add("SQL of a table and a query", _sql('query = "SELECT 1"\ntable = "t"'), "[data.collect]", "both")
 add("SQL of neither", _sql("side = 28"), "[data.collect]", "neither")
 add("SQL table that is not there", _sql('table = "u"'), "t.db", "'t'")

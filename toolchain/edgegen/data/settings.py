@@ -24,6 +24,9 @@ class CollectSettings:
     encoding: str = setting("utf-8", doc="csv, json, jsonl and text: the file's encoding")
     query: str | None = setting(None, doc="sql: one SELECT; several statements are refused")
     table: str | None = setting(None, doc="sql: a table to read whole, in place of 'query'")
+    most_rows: int = setting(
+        500_000_000, doc="sql: rows after which a result is refused: a query may give rows without end", minimum=1
+    )
     side: int | None = setting(
         None, doc="images: height and width in pixels to bring every picture to", minimum=4, maximum=4096
     )

@@ -55,7 +55,7 @@ def read(source: Source, settings: DataSettings, names: Sequence[str] | None, pr
         else:
             # Without parameters the driver leaves percent signs and colons of the query alone.
             result = _streaming(connection).execution_options(no_parameters=True).exec_driver_sql(query)
-        yield from _chunks(result, names, where)
+        yield from _chunks(result, names, where, settings.collect.most_rows)
 
 
 def _streaming(connection: sa.Connection) -> sa.Connection:
@@ -63,7 +63,7 @@ def _streaming(connection: sa.Connection) -> sa.Connection:
     return connection.execution_options(stream_results=True, yield_per=_ROWS_PER_FETCH)
 
 
-def _chunks(result: sa.CursorResult[Any], names: Sequence[str] | None, where: str) -> Iterator[Chunk]:
+def _chunks(result: sa.CursorResult[Any], names: Sequence[str] | None, where: str, most_rows: int) -> Iterator[Chunk]:
     found = list(result.keys())
     name, times = Counter(found).most_common(1)[0]
     if times > 1 or len(found) > MOST_COLUMNS:
@@ -77,7 +77,15 @@ def _chunks(result: sa.CursorResult[Any], names: Sequence[str] | None, where: st
     check_present(kept, found, where)
     positions = [found.index(name) for name in kept]
     buffer = RowBuffer(kept, object)
-    for row in result:
+    for number, row in enumerate(result, start=1):
+        if number > most_rows:
+            raise UsageError(
+                "the result has too many rows",
+                where=where,
+                got=f"over {most_rows}",
+                expected="as many as [data.collect] most_rows says, or fewer",
+                next_step="look whether the query ends, or raise most_rows",
+            )
         cells = [row[position] for position in positions]
         if buffer.add(cells, sum(len(cell) for cell in cells if isinstance(cell, (str, bytes)))):
             yield buffer.take()
