@@ -31,13 +31,13 @@ validation_ratio = 0.1
 shift_ratio = 0.1
 
 [train]
-epochs = 40
+epochs = 80
 optimizer = "adamw"
 weight_decay = 0.01
 warmup_ratio = 0.1
 clip_norm = 100.0
 ema = 0.95
-patience = 40
+patience = 80
 """
 GAN = """
 [model]
@@ -48,15 +48,13 @@ critic_channels = [4, 8]
 critic_steps = 2
 
 [train]
-epochs = 30
+epochs = 60
 ema = 0.9
 """
 MODELS = {"vae": VAE, "gan": GAN}
 # Of these an epoch takes seconds, so that most kills meet the middle of one.
 LARGE = {
-    "vae": VAE.replace("[16, 16, 8]", "[64, 32, 16]")
-    .replace("[8, 8]", "[16, 32]")
-    .replace("epochs = 40", "epochs = 30"),
+    "vae": VAE.replace("[16, 16, 8]", "[64, 32, 16]").replace("[8, 8]", "[16, 32]"),
     "gan": GAN.replace("[16, 8, 8]", "[64, 32, 16]").replace("[4, 8]", "[16, 32]"),
 }
 
