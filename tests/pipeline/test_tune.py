@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import optuna
 import pytest
 
@@ -86,6 +87,20 @@ def together(project, cache, *arguments, workers=2, **more):
     done = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0] * workers, done
     return [json.loads(out) for out, _ in done], [err for _, err in done]
+
+
+def test_other_data_under_the_same_name_are_another_study(project, tmp_path):
+    one = ("--set", "tune.trials=1", "--set", "train.epochs=1", "--json")
+    first = edgegen("tune", *one, cache=tmp_path / "cache", cwd=project)
+    assert first.code == 0, first.err
+    with np.load(project / "digits.npz") as arrays:
+        changed = dict(arrays)
+    changed["images"][0, 0, 0] ^= 1
+    np.savez(project / "digits.npz", **changed)
+    second = edgegen("tune", *one, cache=tmp_path / "cache", cwd=project)
+    assert second.code == 0, second.err
+    assert second.document["study"] != first.document["study"]
+    assert len(second.document["trials"]) == 1
 
 
 def test_two_processes_share_a_study_and_make_exactly_what_was_asked_for(project, tmp_path):

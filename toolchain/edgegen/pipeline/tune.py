@@ -17,7 +17,9 @@ from edgegen.core.lazy import load
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.pipeline.alone import open_project
+from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.study import FAILED, SharedStudy, storage_errors
+from edgegen.train.families import settings_key
 from edgegen.train.tuning import TuneSettings, read_tune_settings, shown_storage, suggest
 
 if TYPE_CHECKING:
@@ -50,8 +52,9 @@ def tune_project(
     cache, progress = cache or Cache(), progress or Silent()
     with open_project(found, cache=cache, progress=Silent()) as model:
         _check_objective(model)
+        name = _study_name(model, settings)
     with _reached():
-        study = _study(found, settings)
+        study = _study(name, found, settings)
         shared = SharedStudy(study, settings.trials, found.seed, settings.startup, progress)
         if before := len(shared.counted()):
             progress.say(f"going on with a study of {before} trials")
@@ -64,7 +67,7 @@ def tune_project(
     return document
 
 
-def _check_objective(model: Any) -> None:
+def _check_objective(model: ModelMaker) -> None:
     if model.data.form().samples.get("validation", 0) == 0:
         raise UsageError(
             "tuning needs a validation part: choosing by the test part would spoil it",
@@ -81,7 +84,22 @@ def _check_objective(model: Any) -> None:
         )
 
 
-def _study(project: Project, settings: TuneSettings) -> Study:
+def _study_name(model: ModelMaker, settings: TuneSettings) -> str:
+    """A study is of one question: other data, another space, other settings beside it or other code make another one.
+
+    Made of contents alone, so that machines with caches of their own name it alike.
+    """
+    project = model.project
+    asked = {
+        "space": {path: repr(values) for path, values in settings.space.items()},
+        "model": settings_key(project.family, model.settings),
+        "data": {name: blob.sha256 for name, blob in model.data.prepared().files.items()},
+        "tables": [project.data, project.train, project.seed],
+    }
+    return f"{project.name}-{sha256_json(asked)[:12]}"
+
+
+def _study(name: str, project: Project, settings: TuneSettings) -> Study:
     create = load("optuna:create_study", extra="tune")
     import optuna
 
@@ -89,12 +107,6 @@ def _study(project: Project, settings: TuneSettings) -> Study:
     pruner = (
         optuna.pruners.MedianPruner(n_startup_trials=settings.startup) if settings.prune else optuna.pruners.NopPruner()
     )
-    # A study is of one question: other data, another space or other settings beside it make another one.
-    asked = {
-        "space": {path: repr(values) for path, values in settings.space.items()},
-        "tables": [project.family, project.model, project.data, project.train, project.seed],
-    }
-    name = f"{project.name}-{sha256_json(asked)[:12]}"
     try:
         study: Study = create(study_name=name, storage=_storage(project, settings), load_if_exists=True, pruner=pruner)
         return study
