@@ -8,14 +8,14 @@ These three words win over classes of the same name.
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import StorageError, UsageError
+from edgegen.core.whole_file import replace_file
 
 ISSUES_FILE = "issues.csv"
 """Suspected labels as the step found them, in the review's form."""
@@ -195,17 +195,11 @@ def _line(entry: Entry) -> list[str]:
 
 def _replace(path: Path, lines: list[list[str]]) -> None:
     """The file is either as it was or as it is to be."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(lines)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            os.fchmod(descriptor, 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-                writer = csv.writer(stream, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows(lines)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        replace_file(path, text.getvalue().encode())
     except OSError as error:
         raise StorageError("the review cannot be written", where=str(path), got=error) from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +13,7 @@ from edgegen.core.errors import StorageError, UsageError
 from edgegen.core.lazy import load
 from edgegen.core.ports import Progress
 from edgegen.core.records import write_record
+from edgegen.core.whole_file import replace_file
 from edgegen.data.collected import ROWS_FILE, read_collected
 from edgegen.data.dataset import load_dataset
 from edgegen.pipeline.alone import open_project
@@ -195,15 +194,7 @@ def compare_data(
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(name).chmod(0o644)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        replace_file(path, content)
     except OSError as error:
         raise StorageError(
             "the page cannot be written", where=str(path), got=error, next_step="name another with --out"

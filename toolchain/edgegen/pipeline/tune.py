@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingE
 from edgegen.core.lazy import load
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
+from edgegen.core.whole_file import replace_file
 from edgegen.pipeline.alone import open_project
 from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.study import FAILED, SharedStudy, storage_errors
@@ -242,10 +242,7 @@ def _document(study: Study, shared: SharedStudy, project: Project, settings: Tun
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:
     """In one step: processes that share a study end at the same moment."""
-    part = folder / f".result-{os.getpid()}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / "result.json")
+        replace_file(folder / "result.json", (json.dumps(document, indent=2) + "\n").encode())
     except OSError as error:
         raise StorageError("cannot write", where=str(folder), got=error) from error
