@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from edgegen.compress import matching
+from edgegen.compress import fit
 from edgegen.compress.census import NothingChanged
-from edgegen.compress.channels import scaled
 from edgegen.compress.context import StepContext
-from edgegen.compress.settings import Distilled, Pruned
+from edgegen.compress.distill.settings import Distilled
+from edgegen.compress.prune.channels import scaled
+from edgegen.compress.prune.settings import Pruned
 from edgegen.compress.steps import apply_step, find_step
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
@@ -32,7 +33,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from edgegen.compress.context import StepContext
-from edgegen.compress.settings import Distilled
+from edgegen.compress.distill.settings import Distilled
 from edgegen.compress.steps import apply_step, find_step
 source, folder = Path(sys.argv[1]), Path(sys.argv[2])
 apply_step(find_step("distilled", "torch"), source, folder, Distilled(steps=120, batch=16),
@@ -48,8 +49,8 @@ def test_it_is_smaller_and_close(name: str, generator: Path, context: StepContex
     assert applied.after.operators == applied.before.operators
     figures = applied.figures
     assert figures["channels"] == ([24, 12, 8] if name == "pruned" else [16, 8, 4])
-    assert figures["paired_psnr_db"] > max(25, figures["paired_psnr_before_training_db"])
-    assert figures["paired_psnr_worst5_db"] <= figures["paired_psnr_db"]
+    assert figures["paired_psnr_db"] > max(25, figures["untrained"]["paired_psnr_db"])
+    assert figures["paired_psnr_db_worst5"] <= figures["paired_psnr_db"]
 
 
 def test_another_process_gives_the_same_weights(generator: Path, context: StepContext, tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_every_generator_of_images_becomes_narrower(name: str, kind: str, tmp_pa
     context = StepContext(inputs={}, seed=9, parent=source)
     applied = apply_step(find_step(name, "torch"), source, folder, QUICK[name], context)
     assert applied.figures["channels"] == ([24, 12, 8] if name == "pruned" else [16, 8, 4])
-    assert applied.figures["paired_psnr_db"] > max(22, applied.figures["paired_psnr_before_training_db"] + 2)
+    assert applied.figures["paired_psnr_db"] > max(22, applied.figures["untrained"]["paired_psnr_db"] + 2)
     narrow, read_as, smaller = load_deployed(folder)
     assert read_as == family
     assert list(getattr(smaller, KINDS[kind][2])) == applied.figures["channels"]
@@ -134,7 +135,7 @@ class Stopping(Silent):
 def test_a_killed_run_resumes_to_the_same_bits(
     generator: Path, context: StepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "CHECKPOINT_STEPS", 30)
+    monkeypatch.setattr(fit, "CHECKPOINT_STEPS", 30)
     step, kept = find_step("distilled", "torch"), tmp_path / "checkpoints"
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     whole.mkdir()
@@ -164,7 +165,7 @@ def test_a_broken_checkpoint_is_not_taken_up(
         def advance(self, task: str, done: int, total: int, detail: str = "") -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(matching, "CHECKPOINT_STEPS", 5)
+    monkeypatch.setattr(fit, "CHECKPOINT_STEPS", 5)
     with pytest.raises(KeyboardInterrupt):
         apply_step(step, generator, first, settings, replace(context, checkpoints=kept, progress=Breaking()))
     next(kept.glob("*.pt")).write_bytes(b"half a file")

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgegen.compress.census import NothingChanged
 from edgegen.compress.context import StepContext
-from edgegen.compress.onnx_checks import check_scales, fold_constant_reshapes
-from edgegen.compress.settings import StaticInt8, WeightInt8
+from edgegen.compress.quantize.onnx_checks import check_scales, fold_constant_reshapes
+from edgegen.compress.quantize.settings import StaticInt8, WeightInt8
 from edgegen.compress.steps import STEPS, apply_step, find_step
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError

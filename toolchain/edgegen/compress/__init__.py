@@ -1,1 +1,1 @@
-"""Quantize, prune, distill: steps, each declaring the form it works on."""
+"""Rewrite, quantize, prune, distill: steps, each declaring the form it works on."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgegen.core.errors import BuildError
-from edgegen.core.ports import Progress, Sampler, Silent, Tensors
+from edgegen.core.ports import CostProbe, Progress, QualityProbe, Silent, Tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +17,11 @@ class StepContext:
     inputs: Tensors  # calibration inputs, samples along the first axis
     seed: int = 0
     threads: int = 1  # fixed: another number of threads adds in another order
-    parent: Path | None = None  # folder of the float parent's generator files
-    latents: Sampler | None = None
+    parent: Path | None = None  # folder of the float parent's files in the torch form, deployed and whole model
+    data: Mapping[str, Path] | None = None  # the prepared set by file name, as ``data.dataset.load_dataset`` reads it
+    runtime: str = ""  # that the target runs the form's files with
+    cost: CostProbe | None = None  # of the target; only for steps that are ``probed``, None: no device is there
+    quality: QualityProbe | None = None  # likewise; against the float file that the steps on the form began with
     progress: Progress = field(default_factory=Silent)
     checkpoints: Path | None = None  # folder that outlives a killed step; None keeps none
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.settings import Distilled, Nothing, Pruned, StaticInt8, WeightGranularity, WeightInt8
+from edgegen.compress.distill.settings import Distilled
+from edgegen.compress.prune.settings import Pruned
+from edgegen.compress.quantize.settings import StaticInt8, WeightGranularity, WeightInt8
+from edgegen.compress.settings import Nothing
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.lazy import load, nearest
 from edgegen.core.models import Census
@@ -26,6 +29,7 @@ class Step:
     extra: str | None = None
     calibrated: bool = False  # what it gives depends on the calibration inputs
     narrows: bool = False  # removes channels: works on families that name their widths alone
+    probed: bool = False  # asks the target what a change costs or spoils: what it gives is the target's alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,51 +53,61 @@ STEPS: dict[tuple[str, str], Step] = {
         Step(
             name="pruned",
             form="torch",
-            target="edgegen.compress.torch_steps:apply_pruned",
+            target="edgegen.compress.prune.pruned:apply",
             settings=Pruned,
             narrows=True,
         ),
         Step(
             name="distilled",
             form="torch",
-            target="edgegen.compress.torch_steps:apply_distilled",
+            target="edgegen.compress.distill.distilled:apply",
             settings=Distilled,
             narrows=True,
         ),
-        Step(name="float16", form="onnx", target="edgegen.compress.onnx_float16:apply"),
-        Step(name="weight-int8", form="onnx", target="edgegen.compress.onnx_weight_int8:apply", settings=WeightInt8),
+        Step(name="float16", form="onnx", target="edgegen.compress.quantize.onnx_float16:apply"),
+        Step(
+            name="weight-int8",
+            form="onnx",
+            target="edgegen.compress.quantize.onnx_weight_int8:apply",
+            settings=WeightInt8,
+        ),
         Step(
             name="dynamic-int8",
             form="onnx",
-            target="edgegen.compress.onnx_dynamic_int8:apply",
+            target="edgegen.compress.quantize.onnx_dynamic_int8:apply",
             settings=WeightGranularity,
         ),
         Step(
             name="static-int8",
             form="onnx",
-            target="edgegen.compress.onnx_static_int8:apply",
+            target="edgegen.compress.quantize.onnx_static_int8:apply",
             settings=StaticInt8,
             calibrated=True,
         ),
-        Step(name="float16", form="litert", target="edgegen.compress.litert_quantize:apply_float16", extra="litert"),
+        Step(
+            name="float16",
+            form="litert",
+            target="edgegen.compress.quantize.litert_quantize:apply_float16",
+            extra="litert",
+        ),
         Step(
             name="weight-int8",
             form="litert",
-            target="edgegen.compress.litert_quantize:apply_weight_int8",
+            target="edgegen.compress.quantize.litert_quantize:apply_weight_int8",
             settings=WeightGranularity,
             extra="litert",
         ),
         Step(
             name="dynamic-int8",
             form="litert",
-            target="edgegen.compress.litert_quantize:apply_dynamic_int8",
+            target="edgegen.compress.quantize.litert_quantize:apply_dynamic_int8",
             settings=WeightGranularity,
             extra="litert",
         ),
         Step(
             name="static-int8",
             form="litert",
-            target="edgegen.compress.litert_quantize:apply_static_int8",
+            target="edgegen.compress.quantize.litert_quantize:apply_static_int8",
             settings=StaticInt8,
             extra="litert",
             calibrated=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -40,6 +41,15 @@ class QualityProbe(Protocol):
     """Judges a model file against the float parent with the target's own kernels."""
 
     def __call__(self, model: Path, runtime: str) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """A target that steps may ask, with a digest of all that shapes its answers."""
+
+    cost: CostProbe
+    quality: QualityProbe
+    key: str
 
 
 class LineSource(Protocol):

@@ -259,13 +259,13 @@ def _probe(
     model = ModelMaker(probed.project, probed.settings, asked.stages, asked.cache, asked.progress)
     model.data = _data(asked, probed.settings.data, tokens=proposal.tokens)
     evaluated = model.evaluated().record
-    offered = offered_files(Maker(model, probed.settings.steps, asked.progress), probed)
+    offered = offered_files(Maker(model, asked.progress), probed)
     parent = next((item.path for item in offered if item.recipe == PARENT), None)
     budgets = told_by_probes(ordered.budgets, model.output)
     if identity is None or parent is None:
         weighed = weigh(offered, None, None, budgets, ordered.profile, missing or "there is no float model to run")
     else:
-        bench = Bench(model, asked.stages, ordered.profile, identity, connect, parent)
+        bench = Bench(model.quality(), model.output, asked.stages, ordered.profile, identity, connect, parent)
         weighed = weigh(offered, bench.cost, bench.quality, budgets, ordered.profile)
     return Probe(
         name=proposal.name,

@@ -25,6 +25,7 @@ from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import Planned
+from edgegen.pipeline.probes import asking
 from edgegen.pipeline.prove import Made, Proof, Prover
 from edgegen.pipeline.spread import calibration_spread
 
@@ -127,9 +128,10 @@ def build_ordered(
 def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) -> Mapping[str, Any]:
     stages = Stages(cache.store(), settings.progress)
     model = ModelMaker(ordered.project, ordered.settings, stages, cache, settings.progress)
-    maker = Maker(model, ordered.settings.steps, settings.progress)
     identity, missing = _identify(ordered, settings)
-    made, lost = _make_all(maker, ordered.planned)
+    with asking(ordered, identity, model, stages, lambda: _connect(ordered, settings)) as probes:
+        maker = Maker(model, settings.progress, probes)
+        made, lost = _make_all(maker, ordered.planned)
     evaluated = model.evaluated()
     proofs: Mapping[str, Proof] = {}
     if identity is not None:

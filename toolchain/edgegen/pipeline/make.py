@@ -7,23 +7,25 @@ that finds every stage in the store imports none of them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgegen.compress.census import NothingChanged
 from edgegen.compress.context import StepContext
-from edgegen.compress.steps import apply_step, find_step
+from edgegen.compress.steps import STEPS, apply_step, find_step
 from edgegen.core.models import FORMATS
-from edgegen.core.ports import Progress
+from edgegen.core.ports import Probes, Progress
 from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.store import Blob
 from edgegen.export.finish import GOLDEN_SAMPLES
 from edgegen.export.formats import FORM_FILES, convert
+from edgegen.pipeline.data import paths
 from edgegen.pipeline.model import ModelMaker, load_inputs, tools
 from edgegen.pipeline.plan import Planned
-from edgegen.train.deployed import DEPLOYED_FILES
+from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES
 
 _STEP_SEED = 500  # offset of the project's seed, as those in ``model``
 
@@ -31,11 +33,12 @@ _STEP_SEED = 500  # offset of the project's seed, as those in ``model``
 class Maker:
     """Makes the candidates of a model."""
 
-    def __init__(self, model: ModelMaker, steps: Mapping[tuple[str, str], Any], progress: Progress) -> None:
+    def __init__(self, model: ModelMaker, progress: Progress, probes: Callable[[Path], Probes] | None = None) -> None:
+        """``probes``: from the float file of a format to the target that steps may ask of it; None: none is there."""
         self.model = model
         self.stages = model.stages
-        self._steps = steps
         self._progress = progress
+        self._probes = probes
 
     def exported(self, planned: Planned, draw: int = 0) -> Finished:
         """A candidate's model file, golden vectors and export record.
@@ -49,10 +52,12 @@ class Maker:
             BuildError: a conversion or a step failed.
             ToolMissingError: a library is not installed.
         """
-        source = self._generator(planned.torch_steps)
+        source = self._changed(planned.torch_steps, planned.settings)
         base = self._converted(source, planned.name.format)
         calibration, quality = self.model.calibration(draw), self.model.quality()
         steps = planned.format_steps
+        probed = any(STEPS[step, planned.name.format].probed for step in steps)
+        probes = self._asked(planned.name.format) if probed else None
         stage = Stage(
             name=f"export {planned.name}" + (f", calibration draw {draw + 1}" if draw else ""),
             version=1,
@@ -63,17 +68,24 @@ class Maker:
                 "quality": quality.digest,
             },
             settings={
-                "steps": [[step, write_record(self._steps[step, planned.name.format])] for step in steps],
+                "steps": [[step, write_record(planned.settings[step])] for step in steps],
                 "format": planned.name.format,
                 "draws": self._draws(),
                 "torch steps": list(planned.torch_steps),
+                "probes": probes.key if probes else "none" if probed else "",
             },
             tools=tools(planned.name.format, "compress", "export", "train"),
         )
-        return self.stages.run(stage, lambda folder: self._export(planned, source, base, calibration, folder))
+        return self.stages.run(stage, lambda folder: self._export(planned, source, base, calibration, probes, folder))
 
     def _export(
-        self, planned: Planned, source: Finished, base: Finished, calibration: Finished, folder: Path
+        self,
+        planned: Planned,
+        source: Finished,
+        base: Finished,
+        calibration: Finished,
+        probes: Probes | None,
+        folder: Path,
     ) -> Mapping[str, Any]:
         from edgegen.export.finish import finish_export
 
@@ -82,12 +94,14 @@ class Maker:
         current = _materialize(base.files, FORM_FILES[form], work / "0")
         changed: list[str] = list(source.record.get("changed", ()))
         refused = str(source.record.get("refused", ""))
-        context = self._context(source, calibration)
+        context = replace(self._context(calibration), runtime=planned.runtime)
+        if probes is not None:
+            context = replace(context, cost=probes.cost, quality=probes.quality)
         for index, step in enumerate(planned.format_steps, start=1):
             following = work / str(index)
             following.mkdir()
             try:
-                applied = apply_step(find_step(step, form), current, following, self._steps[step, form], context)
+                applied = apply_step(find_step(step, form), current, following, planned.settings[step], context)
                 changed = list(applied.changed)
             except NothingChanged as error:
                 refused = error.paragraph()
@@ -113,26 +127,36 @@ class Maker:
 
         return self.stages.run(stage, work)
 
-    def _generator(self, steps: tuple[str, ...]) -> Finished:
-        """The trained generator after the given steps on its torch form."""
+    def _changed(self, steps: tuple[str, ...], settings: Mapping[str, Any]) -> Finished:
+        """The trained model after the given steps on its torch form."""
         if not steps:
             return self.model.trained()
-        before, parent = self._generator(steps[:-1]), self.model.trained()
+        before, parent = self._changed(steps[:-1], settings), self.model.trained()
+        data = self.model.data.prepared()
         step = steps[-1]
-        settings = self._steps[step, "torch"]
         stage = Stage(
             name="+".join(steps),
             version=1,
-            inputs={"model": before.digest, "parent": parent.digest, "calibration": self.model.calibration().digest},
-            settings={"step": step, "settings": write_record(settings), "draws": self._draws()},
+            inputs={
+                "model": before.digest,
+                "parent": parent.digest,
+                "data": data.digest,
+                "calibration": self.model.calibration().digest,
+            },
+            settings={"step": step, "settings": write_record(settings[step]), "draws": self._draws()},
             tools=tools("torch", "compress", "train"),
         )
 
         def work(folder: Path, checkpoint: Path) -> Mapping[str, Any]:
             inside = _materialize(before.files, DEPLOYED_FILES, folder / ".torch")
-            context = self._context(parent, self.model.calibration(), checkpoint=checkpoint, folder=folder / ".parent")
+            context = replace(
+                self._context(self.model.calibration()),
+                parent=_materialize(parent.files, (*MODEL_FILES, *DEPLOYED_FILES), folder / ".parent"),
+                data=paths(data),
+                checkpoints=checkpoint,
+            )
             try:
-                applied = apply_step(find_step(step, "torch"), inside, folder, settings, context)
+                applied = apply_step(find_step(step, "torch"), inside, folder, settings[step], context)
                 changed, refused = list(applied.changed), ""
             except NothingChanged as error:
                 changed, refused = [], error.paragraph()
@@ -151,17 +175,17 @@ class Maker:
             "threads": self.model.training.threads,
         }
 
-    def _context(
-        self, parent: Finished, calibration: Finished, *, checkpoint: Path | None = None, folder: Path | None = None
-    ) -> StepContext:
+    def _asked(self, form: str) -> Probes | None:
+        """The target, and the float file that it compares with."""
+        parent = self._converted(self.model.trained(), form)
+        return None if self._probes is None else self._probes(parent.files[FORMATS[form]].path)
+
+    def _context(self, calibration: Finished) -> StepContext:
         return StepContext(
             inputs=load_inputs(calibration),
             seed=self.model.project.seed + _STEP_SEED,
             threads=self.model.training.threads,
-            parent=None if folder is None else _materialize(parent.files, DEPLOYED_FILES, folder),
-            latents=self.model.draw_anew if self.model.generates else None,
             progress=self._progress,
-            checkpoints=checkpoint,
         )
 
 

@@ -17,7 +17,7 @@ from edgegen.core.targets import TargetProfile, load_target, target_names
 from edgegen.data.settings import DataSettings
 from edgegen.devices.device import split_url
 from edgegen.metrics.table import METRICS
-from edgegen.pipeline.plan import Planned, plan, step_settings
+from edgegen.pipeline.plan import Planned, plan
 from edgegen.train.families import read_family
 from edgegen.train.settings import TrainSettings, read_train_settings
 
@@ -29,7 +29,6 @@ class Settings:
     model: Any  # the family's own record
     train: TrainSettings
     data: DataSettings
-    steps: Mapping[tuple[str, str], Any]  # (step, form) -> the step's own record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,6 @@ def read_settings(project: Project) -> Settings:
         model=read_family(project.family, project.model, project.source)[1],
         train=read_train_settings(project.train, project.source),
         data=read_record(DataSettings, project.data, "data", project.source),
-        steps=step_settings(project),
     )
 
 

@@ -5,7 +5,7 @@ Pure: reads the project, the profile and the table of steps; touches no file and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -34,6 +34,7 @@ class Planned:
     torch_steps: tuple[str, ...]  # applied to the torch generator, in order
     format_steps: tuple[str, ...]  # applied to the exported file, in order
     not_built: str  # why it cannot be; empty if it can
+    settings: Mapping[str, Any]  # step -> its own record
 
 
 def plan(project: Project, profile: TargetProfile) -> tuple[Planned, ...]:
@@ -48,8 +49,11 @@ def plan(project: Project, profile: TargetProfile) -> tuple[Planned, ...]:
     if (PARENT,) not in recipes:
         # Without the float parent there is nothing to compare quality or cost with.
         recipes.insert(0, (PARENT,))
+    known = step_settings(project)
     return tuple(
-        _planned(steps, format_name, profile, project.family) for steps in recipes for format_name in project.formats
+        _planned(steps, format_name, profile, project.family, known)
+        for steps in recipes
+        for format_name in project.formats
     )
 
 
@@ -107,15 +111,23 @@ def _forms(step: str) -> set[str]:
     return {form for name, form in STEPS if name == step}
 
 
-def _planned(steps: tuple[str, ...], format_name: str, profile: TargetProfile, family: str) -> Planned:
+def _planned(
+    steps: tuple[str, ...],
+    format_name: str,
+    profile: TargetProfile,
+    family: str,
+    known: Mapping[tuple[str, str], Any],
+) -> Planned:
     torch_steps = tuple(step for step in steps if step != PARENT and "torch" in _forms(step))
     format_steps = tuple(step for step in steps if step not in torch_steps and step != PARENT)
+    places = {**dict.fromkeys(torch_steps, "torch"), **dict.fromkeys(format_steps, format_name)}
     return Planned(
         name=CandidateName(steps=steps, format=format_name),
         runtime=profile.runtimes.get(format_name, ""),
         torch_steps=torch_steps,
         format_steps=format_steps,
         not_built=_obstacle(format_steps, format_name, profile) or _unfit(torch_steps, family),
+        settings={step: known[step, form] for step, form in places.items() if (step, form) in known},
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.bench.advice import Offered
 from edgegen.bench.cost import measured_latency, read_reading, take_reading
-from edgegen.core.digests import sha256_file
+from edgegen.core.digests import sha256_file, sha256_json
 from edgegen.core.errors import BuildError, StorageError, ToolMissingError
 from edgegen.core.models import FORMATS
-from edgegen.core.ports import Tensors
+from edgegen.core.ports import Probes, Tensors
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import source_digest, versions
@@ -107,20 +108,55 @@ def _chosen(part: Part, chosen: np.ndarray[Any, Any]) -> Part:
     )
 
 
+@contextmanager
+def asking(
+    ordered: Order,
+    identity: Identity | None,
+    model: ModelMaker,
+    stages: Stages,
+    connect: Callable[[], Device],
+) -> Iterator[Callable[[Path], Probes] | None]:
+    """The target as ``Maker`` lets steps ask it, on one device; None where there is no device.
+
+    What a step finds out shapes what is handed over, so it is asked with calibration inputs: the test
+    part stays unseen.
+    """
+    opened: list[Device] = []
+
+    def device() -> Device:
+        if not opened:
+            opened.append(connect())
+        return opened[0]
+
+    def probes(parent: Path) -> Probes:
+        assert identity is not None
+        inputs = model.calibration()
+        bench = Bench(inputs, model.output, stages, ordered.profile, identity, device, parent)
+        key = sha256_json([ordered.profile.digest, identity.kind, dict(identity.tools), inputs.digest])
+        return Probes(cost=bench.cost, quality=bench.quality, key=key)
+
+    try:
+        yield None if identity is None else probes
+    finally:
+        for item in opened:
+            item.close()
+
+
 class Bench:
     """Runs one model's files on one device: ``cost`` is a ``CostProbe``, ``quality`` a ``QualityProbe``."""
 
     def __init__(
         self,
-        model: ModelMaker,
+        inputs: Finished,
+        output: Output,
         stages: Stages,
         profile: TargetProfile,
         identity: Identity,
         connect: Callable[[], Device],
         parent: Path,
     ) -> None:
-        self._inputs = model.quality()
-        self._output: Output = model.output
+        self._inputs = inputs
+        self._output = output
         self._stages = stages
         self._profile = profile
         self._identity = identity

@@ -158,7 +158,7 @@ class Located(Protocol):
 
 
 class Narrows(Protocol):
-    """What a family says whose deployed part can be built narrower: a chain that ``compress.channels`` knows."""
+    """What a family says whose deployed part can be built narrower: a chain that ``compress.prune`` knows."""
 
     widths: str
     """The setting that holds the channels of the deployed part, one for every weighted layer but the last."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.onnx_checks import check_scales, fold_constant_reshapes
-from edgegen.compress.onnx_prepare import prepared, quantizing
-from edgegen.compress.onnx_weights import find_weights
-from edgegen.compress.settings import WeightGranularity
+from edgegen.compress.quantize.onnx_checks import check_scales, fold_constant_reshapes
+from edgegen.compress.quantize.onnx_prepare import prepared, quantizing
+from edgegen.compress.quantize.onnx_weights import find_weights
+from edgegen.compress.quantize.settings import WeightGranularity
 from edgegen.core.models import FORMATS
 from edgegen.export.onnx_file import read_onnx, write_onnx
 

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.onnx_weights import make_node, replace_weights
+from edgegen.compress.quantize.onnx_weights import make_node, replace_weights
 from edgegen.compress.settings import Nothing
 from edgegen.core.errors import BuildError
 from edgegen.core.models import FORMATS

@@ -12,8 +12,8 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.onnx_weights import find_weights, make_node, quantized, replace_weights
-from edgegen.compress.settings import WeightInt8
+from edgegen.compress.quantize.onnx_weights import find_weights, make_node, quantized, replace_weights
+from edgegen.compress.quantize.settings import WeightInt8
 from edgegen.core.models import FORMATS
 from edgegen.export.onnx_file import read_onnx, write_onnx
 

@@ -10,10 +10,10 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.onnx_checks import check_scales
-from edgegen.compress.onnx_prepare import prepared, quantizing
-from edgegen.compress.onnx_weights import find_weights
-from edgegen.compress.settings import StaticInt8
+from edgegen.compress.quantize.onnx_checks import check_scales
+from edgegen.compress.quantize.onnx_prepare import prepared, quantizing
+from edgegen.compress.quantize.onnx_weights import find_weights
+from edgegen.compress.quantize.settings import StaticInt8
 from edgegen.core.errors import BuildError
 from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors

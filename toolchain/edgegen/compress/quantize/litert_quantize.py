@@ -13,8 +13,9 @@ from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer,
 from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.onnx_static_int8 import check_calibration
-from edgegen.compress.settings import Nothing, StaticInt8, WeightGranularity
+from edgegen.compress.quantize.onnx_static_int8 import check_calibration
+from edgegen.compress.quantize.settings import StaticInt8, WeightGranularity
+from edgegen.compress.settings import Nothing
 from edgegen.core.errors import BuildError
 from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors

@@ -1,0 +1,1 @@
+"""Students that learn what a float parent answers."""

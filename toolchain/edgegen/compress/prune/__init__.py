@@ -1,0 +1,1 @@
+"""Fewer channels, heads and weights."""
