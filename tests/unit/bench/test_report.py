@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from example_build import PROFILE, budgets, calibration, candidate, document, images, training
+from example_build import PROFILE, budgets, calibration, candidate, document, images, told, training
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_result_document import BUNDLE, DOCUMENTS, failing
@@ -188,7 +188,9 @@ def test_the_worst_of_yes_and_no_is_not_shown():
 
 def test_foreign_text_is_escaped():
     hostile = "<img src=x onerror=alert(1)>\"'&"
-    made = candidate(status="failed", why_rejected=hostile, changed=(hostile,), alarms=(hostile,), instructions=None)
+    made = candidate(
+        status="failed", why_rejected=hostile, passes=(told("float16", hostile),), alarms=(hostile,), instructions=None
+    )
     rows = choose([made, candidate(f"{hostile}@onnx"), candidate("b@onnx")], budgets(), PROFILE)
     text = render_report(
         document(choice=rows, name=hostile, environment={hostile: hostile}, not_measured=[hostile]), device=hostile

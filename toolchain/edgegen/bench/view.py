@@ -303,11 +303,18 @@ def _interval(item: Mapping[str, Any]) -> str:
 
 
 def change_rows(document: Document) -> list[Row]:
-    """What each candidate's last pass changed."""
+    """What each pass of each candidate changed."""
     return [
-        {"number": number, "name": item["name"], "changed": [grouped(text) for text in item["changed"]]}
+        {
+            "number": number,
+            "name": item["name"],
+            "passes": [
+                {"step": done["step"], "changed": [grouped(text) for text in done["changed"]]}
+                for done in item["passes"]
+            ],
+        }
         for number, item in numbered(document)
-        if item["changed"]
+        if any(done["changed"] for done in item["passes"])
     ]
 
 

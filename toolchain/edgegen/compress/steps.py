@@ -43,6 +43,18 @@ class Applied:
     changed: tuple[str, ...]
     figures: Mapping[str, Any] = field(default_factory=dict)  # what the step itself reports
 
+    def told(self) -> dict[str, Any]:
+        """As results tell it, JSON-ready: sizes before and after, what changed, and the step's own figures."""
+        sizes = ("bytes", "parameters", "macs")
+        return {
+            "step": self.step,
+            "form": self.form,
+            "before": {name: getattr(self.before, name) for name in sizes},
+            "after": {name: getattr(self.after, name) for name in sizes},
+            "changed": list(self.changed),
+            "figures": dict(self.figures),
+        }
+
 
 STEPS: dict[tuple[str, str], Step] = {
     (step.name, step.form): step

@@ -81,5 +81,5 @@ class Candidate:
     predicted: Prediction | None = None
     measured: MeasuredLatency | None = None
     quality: Mapping[str, Mapping[str, float]] | None = None  # {"paired": {...}, "task": {...}, "cross_isa": {...}}
-    changed: tuple[str, ...] = ()  # what the last pass changed, as sentences
+    passes: tuple[Mapping[str, Any], ...] = ()  # what each step did: ``compress.steps.Applied.told``
     sha256: str | None = None

@@ -44,7 +44,7 @@ def candidate(planned: Planned, found: Found, profile: TargetProfile) -> Candida
         "size_bytes": export["size_bytes"],
         "parameters": export["census"]["parameters"],
         "sha256": export["sha256"],
-        "changed": tuple(made.exported.record["changed"]),
+        "passes": tuple(made.exported.record["passes"]),
     }
     if made.exported.record["refused"]:
         return Candidate(status="rejected", why_rejected=str(made.exported.record["refused"]), **known)

@@ -43,7 +43,8 @@ class Maker:
     def exported(self, planned: Planned, draw: int = 0) -> Finished:
         """A candidate's model file, golden vectors and export record.
 
-        ``record`` has ``export``, ``changed`` (sentences), and ``refused`` (why it is not a candidate, or empty).
+        ``record`` has ``export``, ``passes`` (``Applied.told`` of each step), and ``refused`` (why it is not a
+        candidate, or empty).
 
         Args:
             draw: which draw of calibration inputs the steps on the file look at; all but 0 are made for comparison.
@@ -92,7 +93,7 @@ class Maker:
         form = planned.name.format
         work = folder / ".work"
         current = _materialize(base.files, FORM_FILES[form], work / "0")
-        changed: list[str] = list(source.record.get("changed", ()))
+        passes = list(source.record.get("passes", ()))
         refused = str(source.record.get("refused", ""))
         context = replace(self._context(calibration), runtime=planned.runtime)
         if probes is not None:
@@ -102,14 +103,14 @@ class Maker:
             following.mkdir()
             try:
                 applied = apply_step(find_step(step, form), current, following, planned.settings[step], context)
-                changed = list(applied.changed)
+                passes.append(applied.told())
             except NothingChanged as error:
                 refused = error.paragraph()
                 _copy(current, FORM_FILES[form], following)
             current = following
         export = finish_export(current / FORMATS[form], form, self.model.golden_inputs(), folder)
         shutil.rmtree(work)
-        return {"export": write_record(export), "changed": changed, "refused": refused}
+        return {"export": write_record(export), "passes": passes, "refused": refused}
 
     def _converted(self, source: Finished, form: str) -> Finished:
         stage = Stage(
@@ -133,7 +134,7 @@ class Maker:
             return self.model.trained()
         before, parent = self._changed(steps[:-1], settings), self.model.trained()
         data = self.model.data.prepared()
-        step = steps[-1]
+        step, earlier = steps[-1], list(before.record.get("passes", ()))
         stage = Stage(
             name="+".join(steps),
             version=1,
@@ -157,13 +158,13 @@ class Maker:
             )
             try:
                 applied = apply_step(find_step(step, "torch"), inside, folder, settings[step], context)
-                changed, refused = list(applied.changed), ""
+                passes, refused = [*earlier, applied.told()], ""
             except NothingChanged as error:
-                changed, refused = [], error.paragraph()
+                passes, refused = earlier, error.paragraph()
                 _copy(inside, DEPLOYED_FILES, folder)
             for leftover in (inside, folder / ".parent"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            return {"changed": changed, "refused": refused}
+            return {"passes": passes, "refused": refused}
 
         return self.model.resumable(stage, work)
 
