@@ -1,6 +1,7 @@
 """edgegen: a model ships only with proof.
 
-``edgegen.build(project, target=…)`` is the Python form of ``edgegen build``; importing this package is cheap.
+``edgegen.build(project, target=…)`` is the Python form of ``edgegen build``, ``edgegen.search(project, target=…)`` that
+of ``edgegen search``; importing this package is cheap.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from edgegen.pipeline.build import build
+    from edgegen.pipeline.search import search
 
-__all__ = ["build"]
+__all__ = ["build", "search"]
 __version__ = "0.1.0"
 
 
@@ -23,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from edgegen.pipeline.build import build
 
         return build
+    if name == "search":
+        from edgegen.pipeline.search import search
+
+        return search
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

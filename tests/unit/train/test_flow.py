@@ -20,7 +20,7 @@ KINDS = ("spline", "realnvp")
 def _flow(kind, features=3, seed=0):
     """A flow whose networks are not zero, as they are when fresh."""
     torch.manual_seed(seed)
-    flow = Flow(kind, features, layers=3, width=8, bins=5)
+    flow = Flow(kind, features, widths=[(8, 8)] * 3, bins=5)
     with torch.no_grad():
         for coupling in flow.couplings:
             coupling.last.weight.normal_(0, 0.3)
@@ -63,7 +63,7 @@ def test_the_likelihood_integrates_to_one(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fresh_flow_moves_features_about_and_changes_none(kind):
-    flow = Flow(kind, 4, layers=3, width=8, bins=5)
+    flow = Flow(kind, 4, widths=[(8, 8)] * 3, bins=5)
     noise = torch.randn(5, 4)
     assert torch.allclose(flow(noise).sort(dim=1).values, noise.sort(dim=1).values, atol=1e-5)
 

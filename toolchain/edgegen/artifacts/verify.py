@@ -81,6 +81,19 @@ def verify(bundle_dir: Path) -> Verified:
     return Verified(digest=digest, manifest=manifest, signature="none", checked=tuple(checked))
 
 
+def core_files(bundle_dir: Path) -> Mapping[str, Path]:
+    """The files of a bundle's core by name, after the whole bundle was checked.
+
+    Raises:
+        UsageError: there is no bundle.
+        IntegrityError: the first thing that does not hold.
+    """
+    verify(bundle_dir)
+    layout = SealedLayout(bundle_dir)
+    core = layout.artifact(_by_type(layout.index())[BUNDLE_TYPE])
+    return {name: layer.path for name, layer in core.layers.items()}
+
+
 def training_files(bundle_dir: Path) -> Mapping[str, Path]:
     """The files of a bundle's training by name, after the whole bundle was checked.
 

@@ -56,7 +56,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": size, "breakable": _breakable}
+    environment.filters |= {"size": size, "breakable": breakable}
     candidates = candidate_rows(document)
     return environment.get_template("report.html.jinja").render(
         document=document,
@@ -98,7 +98,7 @@ def _facts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return facts + [row for row in memory_rows(document) if row["metric"] not in known]
 
 
-def _breakable(text: str) -> Markup:
+def breakable(text: str) -> Markup:
     """The text, escaped, with places where a long name may break: after +, @ and /."""
     import markupsafe
 

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 )
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
 @click.option("--device", help="Device URL to prove on, instead of the profile's own.")
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    metavar="NAME",
+    help="Build this point alone beside the float model: of the front that edgegen search left, or of the project "
+    "file. May be given several times.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results. Default: build/.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Measurements at once. Default: one a CPU.")
@@ -33,6 +41,7 @@ def command(
     targets: tuple[str, ...],
     project: Path | None,
     device: str | None,
+    points: tuple[str, ...],
     out: Path | None,
     offline: bool,
     jobs: int | None,
@@ -46,7 +55,10 @@ def command(
 
     try:
         # Every target is checked before any is built: a slip of the pen is told at once, not after an hour.
-        orders = [order(project, target=target, device=device, out=out, overrides=overrides) for target in targets]
+        orders = [
+            order(project, target=target, device=device, out=out, overrides=overrides, points=points)
+            for target in targets
+        ]
     except UsageError:
         for target in () if dry_run else targets:
             discard_earlier(project, target, out)

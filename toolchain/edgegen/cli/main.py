@@ -23,6 +23,13 @@ COMMANDS = {
     "data": ("edgegen.cli.data:command", "Look at, check, record, draw, compare and export data."),
     "train": ("edgegen.cli.train:command", "Prepare the data, train the model and judge it; nothing is compressed."),
     "tune": ("edgegen.cli.tune:command", "Search the settings that [tune.space] names for the best trained model."),
+    "search": ("edgegen.cli.search:command", "Find the recipes and settings that no others beat on a target."),
+    "compress": (
+        "edgegen.cli.compress:command",
+        "Make the files of recipes and tell what every pass did.",
+    ),
+    "sensitivity": ("edgegen.cli.sensitivity:command", "What each layer's quantization spoils, and what float costs."),
+    "compare": ("edgegen.cli.compare:command", "Where two files, or one file on two machines, begin to differ."),
     "advise": ("edgegen.cli.advise:command", "Propose families and sizes for a task, ranked by what was measured."),
     "verify": ("edgegen.cli.verify:command", "Check every byte of a bundle."),
     "targets": ("edgegen.cli.targets:command", "List the target profiles, or show one."),

@@ -42,6 +42,9 @@ def changed(before: Census, after: Census) -> list[str]:
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             found.append(f"{name} {old} -> {new}")
+    # Single weights become zero by chance, e.g. biases; a pass that means it makes more of them.
+    if ((after.zeros or 0) - (before.zeros or 0)) * 200 > before.parameters:
+        found.append(f"zeros {before.zeros} -> {after.zeros}")
     # Weights in a narrower type may leave operators and counts alone (LiteRT's dynamic int8), but never the size.
     # A file that only grew was written again by another tool.
     if (before.bytes - after.bytes) * 100 > before.bytes:
@@ -63,13 +66,51 @@ def refuse_unchanged(step: str, before: Census, after: Census) -> list[str]:
             expected="fewer or other operators, parameters or bytes: the model has nothing that this step works on",
             next_step="leave it out of [compress] recipes for this model",
         )
-    if after.bytes >= before.bytes and after.macs >= before.macs:
+    sparser = any(sentence.startswith("zeros ") for sentence in found)
+    if after.bytes >= before.bytes and after.macs >= before.macs and not sparser:
         raise NothingChanged(
             f"{step} made the model no smaller and no cheaper",
             got=f"bytes {before.bytes} -> {after.bytes}, MACs {before.macs} -> {after.macs} ({', '.join(found)})",
             next_step="leave it out of [compress] recipes for this model",
         )
     return found
+
+
+def refuse_unwritten(step: str, before: Census, after: Census) -> list[str]:
+    """What a step that rewrites has changed. Whether it gains was judged by the step itself, place by place.
+
+    Raises:
+        NothingChanged: the file is no other.
+    """
+    found = changed(before, after)
+    if not found and before.bytes != after.bytes:
+        found = [f"bytes {before.bytes} -> {after.bytes}"]
+    if not found:
+        raise NothingChanged(
+            f"{step} changed nothing",
+            got=f"the same operators, {after.parameters} parameters, {after.macs} MACs and {after.bytes} bytes",
+            next_step="leave it out of [compress] recipes for this model",
+        )
+    return found
+
+
+def refuse_untuned(step: str, before: Path, after: Path) -> list[str]:
+    """What a step on the torch form that moves weights alone has moved; both are folders of the form's files.
+
+    Raises:
+        NothingChanged: every weight is what it was.
+    """
+    from edgegen.train.deployed import load_deployed
+
+    old, new = (load_deployed(folder)[0].state_dict() for folder in (before, after))
+    moved = [name for name, value in new.items() if name not in old or not value.equal(old[name])]
+    if not moved:
+        raise NothingChanged(
+            f"{step} changed nothing",
+            got=f"the same values of all {len(new)} weights",
+            next_step="leave it out of [compress] recipes for this model",
+        )
+    return [f"values of {len(moved)} of {len(new)} weights"]
 
 
 def _census_torch(folder: Path) -> Census:
@@ -83,6 +124,7 @@ def _census_torch(folder: Path) -> Census:
 
     module, family, settings = load_deployed(folder)
     inputs, _ = model_signature(family, settings)
+    module.requires_grad_(False)  # the counter would ask for the gradient of slices of weights that layers are given
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         module(*(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs))
@@ -92,4 +134,5 @@ def _census_torch(folder: Path) -> Census:
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         bytes=sum((folder / name).stat().st_size for name in DEPLOYED_FILES),
         macs=counter.get_total_flops() // 2,
+        zeros=sum(int((parameter == 0).sum()) for parameter in module.parameters()),
     )

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError
 from edgegen.core.ports import CostProbe, Progress, QualityProbe, Silent, Tensors
+
+if TYPE_CHECKING:
+    from edgegen.data.settings import AugmentSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +23,11 @@ class StepContext:
     threads: int = 1  # fixed: another number of threads adds in another order
     parent: Path | None = None  # folder of the float parent's files in the torch form, deployed and whole model
     data: Mapping[str, Path] | None = None  # the prepared set by file name, as ``data.dataset.load_dataset`` reads it
+    augmented: AugmentSettings | None = None  # how the parent's training varied its samples
     runtime: str = ""  # that the target runs the form's files with
     cost: CostProbe | None = None  # of the target; only for steps that are ``probed``, None: no device is there
     quality: QualityProbe | None = None  # likewise; against the float file that the steps on the form began with
+    following: tuple[tuple[str, Any], ...] = ()  # the recipe's later steps on the form, each with its settings
     progress: Progress = field(default_factory=Silent)
     checkpoints: Path | None = None  # folder that outlives a killed step; None keeps none
 

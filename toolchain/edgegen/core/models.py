@@ -23,33 +23,42 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateName:
-    """``distilled+static-int8@onnx``: the recipe's steps in order, and the format."""
+    """``distilled+static-int8@onnx:p03``: the recipe's steps in order, the format, and the point where it has one."""
 
     steps: tuple[str, ...]
     format: str
+    point: str = ""  # settings of its own, by the name of the point; empty: those of the project file
 
     @classmethod
     def parse(cls, text: str) -> CandidateName:
-        """Reads ``recipe@format``.
+        """Reads ``recipe@format`` or ``recipe@format:point``.
 
         Raises:
-            UsageError: no ``@``, an empty step or an unknown format.
+            UsageError: no ``@``, an empty step, an unknown format or an empty point.
         """
-        recipe, at, format_name = text.partition("@")
+        recipe, at, rest = text.partition("@")
+        format_name, colon, point = rest.partition(":")
         steps = tuple(recipe.split("+"))
-        if not at or not all(steps) or format_name not in FORMATS:
+        if not at or not all(steps) or format_name not in FORMATS or (colon and not point):
             raise UsageError(
-                "not a candidate's name", got=text, expected=f"steps joined by +, then @{' or @'.join(FORMATS)}"
+                "not a candidate's name",
+                got=text,
+                expected=f"steps joined by +, then @{' or @'.join(FORMATS)}, then maybe :POINT",
             )
-        return cls(steps=steps, format=format_name)
+        return cls(steps=steps, format=format_name, point=point)
 
     @property
     def recipe(self) -> str:
         """The steps joined by ``+``."""
         return "+".join(self.steps)
 
-    def __str__(self) -> str:
+    @property
+    def kind(self) -> str:
+        """Recipe and format without the point: what equal work is called, whatever settings it has."""
         return f"{self.recipe}@{self.format}"
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.point}" if self.point else self.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +69,4 @@ class Census:
     parameters: int  # elements of all constant tensors
     bytes: int  # size of the file
     macs: int  # multiply-accumulates per inference
+    zeros: int | None = None  # of the parameters; counted in the torch form alone

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgegen.core.records import json_schema, read_record, setting
 PROJECT_FILE = "edgegen.toml"
 _PYPROJECT = "pyproject.toml"
 _MAX_FILE_BYTES = 1 << 20
+POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
 
@@ -62,13 +63,23 @@ class TargetTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PointTable:
+    """A candidate with settings of its own."""
+
+    recipe: str = setting(doc="steps joined by +")
+    format: str = setting(doc="one of: " + ", ".join(FORMATS))
+    settings: Mapping[str, Any] = setting({}, doc="step = { its settings }, over those of [compress.<step>]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
     project: ProjectTable = setting(doc="who the project is")
     model: Mapping[str, Any] = setting(doc="family = NAME and the family's settings")
     data: Mapping[str, Any] = setting({}, doc="what the model is trained and judged on: a set, or a source of your own")
     train: Mapping[str, Any] = setting({}, doc="settings of the training loop")
     tune: Mapping[str, Any] = setting({}, doc="search of settings: trials, storage and the space")
-    compress: Mapping[str, Any] = setting({}, doc="recipes = [...] and a table of settings per step")
+    compress: Mapping[str, Any] = setting({}, doc="recipes = [...], a table of settings per step, and points")
+    search: Mapping[str, Any] = setting({}, doc="search of recipes and their settings: trials, budget and space")
     export: ExportTable = setting(ExportTable(), doc="formats offered")
     quality: QualityTable = setting(QualityTable(), doc="how quality is judged")
     budgets: Mapping[str, Any] = setting({}, doc="limits that a build must keep")
@@ -96,6 +107,8 @@ class Project:
     quality: QualityTable
     budgets: Mapping[str, Any]
     targets: Mapping[str, TargetTable]
+    points: Mapping[str, PointTable] = field(default_factory=dict)  # candidates with settings of their own
+    search: Mapping[str, Any] = field(default_factory=dict)
 
     def budget_tables(self, *target_names: str) -> Mapping[str, Any]:
         """The budgets table for a target: the project's, with the target's own in their place."""
@@ -197,7 +210,7 @@ def _project(file: _File, path: Path) -> Project:
             got=list(file.export.formats),
             expected=f"one or more of {', '.join(FORMATS)}" + (nearest(unknown[0], FORMATS) if unknown else ""),
         )
-    recipes, steps = _compress(file.compress, source)
+    recipes, steps, points = _compress(file.compress, source)
     return Project(
         folder=path.parent,
         source=source,
@@ -216,11 +229,16 @@ def _project(file: _File, path: Path) -> Project:
         quality=file.quality,
         budgets=file.budgets,
         targets=file.targets,
+        points=points,
+        search=file.search,
     )
 
 
-def _compress(table: Mapping[str, Any], source: str) -> tuple[tuple[str, ...], dict[str, Mapping[str, Any]]]:
+def _compress(
+    table: Mapping[str, Any], source: str
+) -> tuple[tuple[str, ...], dict[str, Mapping[str, Any]], dict[str, PointTable]]:
     rest = dict(table)
+    points = _points(rest.pop("points", {}), source)
     recipes = rest.pop("recipes", ["float32"])
     if not isinstance(recipes, list) or not recipes or not all(isinstance(item, str) for item in recipes):
         raise UsageError(
@@ -235,7 +253,28 @@ def _compress(table: Mapping[str, Any], source: str) -> tuple[tuple[str, ...], d
                 where=f"{source}, [compress]",
                 expected=f"recipes, or a table [compress.{name}] of settings",
             )
-    return tuple(recipes), rest
+    return tuple(recipes), rest, points
+
+
+def _points(table: Any, source: str) -> dict[str, PointTable]:
+    if not isinstance(table, Mapping):
+        raise UsageError("a table was expected", where=f"{source}, [compress.points]", got=repr(table))
+    points = {}
+    for name, inner in table.items():
+        where = f"compress.points.{name}"
+        if not POINT_NAME.fullmatch(name):
+            raise UsageError(
+                "not a point's name", where=f"{source}, [{where}]", got=name, expected="letters, digits, '_' and '-'"
+            )
+        points[name] = read_record(PointTable, inner, where, source)
+        if points[name].format not in FORMATS:
+            raise UsageError(
+                f"the value of '{where}.format' is not usable",
+                where=source,
+                got=points[name].format,
+                expected=f"one of {', '.join(FORMATS)}{nearest(points[name].format, FORMATS)}",
+            )
+    return points
 
 
 def _match(pattern: re.Pattern[str], value: str, path: str, source: str) -> None:

@@ -1,7 +1,8 @@
 """Strict reading of frozen records from TOML and JSON, and their JSON Schema, from one declaration.
 
 A record is a frozen, slotted, keyword-only dataclass. Its field types say what is allowed; ``metadata`` may add
-``doc`` (a sentence), ``min``/``max`` (inclusive numbers) and ``key`` (the name on disk, where Python cannot spell it).
+``doc`` (a sentence), ``min``/``max`` (inclusive numbers), ``key`` (the name on disk, where Python cannot spell it) and
+``search`` (values to try).
 Understood types: str, int, float, bool, ``Any``, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]``
 and other records. Everything else is a mistake in the record, not in the input.
 """
@@ -31,9 +32,15 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     key: str | None = None,
+    search: tuple[Any, ...] | None = None,
 ) -> Any:
-    """A dataclass field with its documentation and its allowed range (inclusive)."""
-    metadata = {"doc": doc, "min": minimum, "max": maximum, "key": key}
+    """A dataclass field with its documentation and its allowed range (inclusive).
+
+    Args:
+        search: of a compression step's setting the values that ``edgegen search`` tries beside the written one. None:
+            every value of a truth value or a ``Literal``, of others the written one alone; ``()``: the written one.
+    """
+    metadata = {"doc": doc, "min": minimum, "max": maximum, "key": key, "search": search}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["pass", "fail", "unverified", "inconclusive"]
@@ -73,6 +73,8 @@ class Candidate:
     runtime: str
     status: CandidateStatus
     why_rejected: str  # also why not built, failed or unmeasured; empty for chosen and eligible
+    point: str = ""  # name of the point whose settings it has; empty: those of the project file
+    settings: Mapping[str, Any] = field(default_factory=dict)  # step -> its settings, plain values
     alarms: tuple[str, ...] = ()  # e.g. costs more than float on this core
     size_bytes: int | None = None
     parameters: int | None = None

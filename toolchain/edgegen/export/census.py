@@ -76,7 +76,7 @@ def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
     from edgegen.export.onnx_file import graphs
 
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(_with_plain_products(model), data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise BuildError("the shapes inside the model contradict each other", where=where, got=error) from error
     shapes: dict[str, tuple[int, ...]] = {}
@@ -91,6 +91,23 @@ def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
         if math.prod(shape) > LARGEST_TENSOR_ELEMENTS:
             raise BuildError(f"the tensor {name!r} is too large to run", where=where, got=list(shape))
     return shapes
+
+
+def _with_plain_products(model: ModelProto) -> ModelProto:
+    """The model with a MatMul in place of every MatMulNBits, behind which onnx's inference would know no shape."""
+    from onnx import ModelProto, TensorProto, helper
+
+    if not any(node.op_type == "MatMulNBits" for node in model.graph.node):
+        return model
+    copy = ModelProto.FromString(model.SerializeToString())
+    for place, node in enumerate(copy.graph.node):
+        sizes = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type != "MatMulNBits" or not {"K", "N"} <= sizes.keys() or len(node.input) < 2:
+            continue
+        weight = f"{node.input[1]}_unpacked_{place}"
+        copy.graph.input.append(helper.make_tensor_value_info(weight, TensorProto.FLOAT, [sizes["K"], sizes["N"]]))
+        node.CopyFrom(helper.make_node("MatMul", [node.input[0], weight], list(node.output), name=node.name))
+    return copy
 
 
 def _summed(works: Iterator[int], path: Path) -> int:

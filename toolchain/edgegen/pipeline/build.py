@@ -66,6 +66,7 @@ def build(
     jobs: int | None = None,
     out: Path | None = None,
     overrides: Sequence[str] = (),
+    points: Sequence[str] = (),
     cache: Cache | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -79,6 +80,8 @@ def build(
         jobs: measurements at once; None is the number of CPUs.
         out: where ``<target>/`` goes; None is ``build/`` in the project's folder.
         overrides: ``a.b=value`` pairs over the project file.
+        points: build these alone beside the float parents: points of the front that ``edgegen search`` left, or of the
+            project file.
 
     Returns:
         the result, also for a build that failed a budget or could not be judged: look at ``exit_code``.
@@ -87,7 +90,7 @@ def build(
         EdgegenError: the build ended before anything could be judged; ``result.json`` says so too, unless the mistake
             is in the command or the project file.
     """
-    ordered = order(project, target=target, device=device, out=out, overrides=overrides)
+    ordered = order(project, target=target, device=device, out=out, overrides=overrides, points=points)
     try:
         return build_ordered(ordered, offline=offline, jobs=jobs, cache=cache, progress=progress)
     except EdgegenError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgegen.bench.cost import counted_cost, measured_latency
 from edgegen.bench.predict import predict
+from edgegen.core.records import write_record
 from edgegen.core.results import Candidate, CandidateStatus
 from edgegen.core.targets import TargetProfile
 from edgegen.devices.device import Identity
@@ -35,6 +36,8 @@ def candidate(planned: Planned, found: Found, profile: TargetProfile) -> Candida
         "recipe": planned.name.recipe,
         "format": planned.name.format,
         "runtime": planned.runtime,
+        "point": planned.name.point,
+        "settings": {step: write_record(record) for step, record in planned.settings.items()},
     }
     if made is None:
         status, reason = found.lost[name]

@@ -20,12 +20,16 @@ from edgegen.core.ports import Probes, Progress
 from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.store import Blob
+from edgegen.core.versions import versions
 from edgegen.export.finish import GOLDEN_SAMPLES
 from edgegen.export.formats import FORM_FILES, convert
 from edgegen.pipeline.data import paths
 from edgegen.pipeline.model import ModelMaker, load_inputs, tools
 from edgegen.pipeline.plan import Planned
 from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES
+
+BORROWED = ("torchao", "neural-compressor")
+"""Distributions of steps that make their file from the torch form."""
 
 _STEP_SEED = 500  # offset of the project's seed, as those in ``model``
 
@@ -59,8 +63,9 @@ class Maker:
         steps = planned.format_steps
         probed = any(STEPS[step, planned.name.format].probed for step in steps)
         probes = self._asked(planned.name.format) if probed else None
+        borrowed = any(STEPS[step, planned.name.format].from_torch for step in steps)
         stage = Stage(
-            name=f"export {planned.name}" + (f", calibration draw {draw + 1}" if draw else ""),
+            name=f"export {planned.name.kind}" + (f", calibration draw {draw + 1}" if draw else ""),
             version=1,
             inputs={
                 "model": base.digest,
@@ -75,7 +80,7 @@ class Maker:
                 "torch steps": list(planned.torch_steps),
                 "probes": probes.key if probes else "none" if probed else "",
             },
-            tools=tools(planned.name.format, "compress", "export", "train"),
+            tools=tools(planned.name.format, "compress", "export", "train") | (versions(BORROWED) if borrowed else {}),
         )
         return self.stages.run(stage, lambda folder: self._export(planned, source, base, calibration, probes, folder))
 
@@ -93,6 +98,9 @@ class Maker:
         form = planned.name.format
         work = folder / ".work"
         current = _materialize(base.files, FORM_FILES[form], work / "0")
+        if any(STEPS[step, form].from_torch for step in planned.format_steps):
+            for name in DEPLOYED_FILES:
+                shutil.copyfile(source.files[name].path, current / name)
         passes = list(source.record.get("passes", ()))
         refused = str(source.record.get("refused", ""))
         context = replace(self._context(calibration), runtime=planned.runtime)
@@ -101,6 +109,7 @@ class Maker:
         for index, step in enumerate(planned.format_steps, start=1):
             following = work / str(index)
             following.mkdir()
+            context = replace(context, following=planned.after(index))
             try:
                 applied = apply_step(find_step(step, form), current, following, planned.settings[step], context)
                 passes.append(applied.told())
@@ -144,8 +153,13 @@ class Maker:
                 "data": data.digest,
                 "calibration": self.model.calibration().digest,
             },
-            settings={"step": step, "settings": write_record(settings[step]), "draws": self._draws()},
-            tools=tools("torch", "compress", "train"),
+            settings={
+                "step": step,
+                "settings": write_record(settings[step]),
+                "draws": self._draws(),
+                "augmented": write_record(self.model.augmented),
+            },
+            tools=tools("torch", "compress", "train", "data"),
         )
 
         def work(folder: Path, checkpoint: Path) -> Mapping[str, Any]:
@@ -154,6 +168,7 @@ class Maker:
                 self._context(self.model.calibration()),
                 parent=_materialize(parent.files, (*MODEL_FILES, *DEPLOYED_FILES), folder / ".parent"),
                 data=paths(data),
+                augmented=self.model.augmented,
                 checkpoints=checkpoint,
             )
             try:

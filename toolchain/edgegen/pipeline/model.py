@@ -38,7 +38,7 @@ TOOLS = {
 """Form -> distributions whose version can change what is made of it."""
 
 # Offsets of the project's seed, so that no two draws are the same numbers.
-_OTHER_SEED, _CALIBRATION_SEED, _QUALITY_SEED = 1, 1_000, 2_000
+_OTHER_SEED, _CALIBRATION_SEED, _QUALITY_SEED, _VALIDATION_SEED = 1, 1_000, 2_000, 3_000
 
 Watch: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
@@ -58,7 +58,7 @@ class ModelMaker:
         self._written = settings.model if locate is None else locate(settings.model, project.folder)
         self.training = settings.train
         self._calibration = settings.data.calibration
-        self._augment = settings.data.augment
+        self.augmented = settings.data.augment  # how training varies its samples
         self.data = DataMaker(settings.data, project.folder, project.seed, stages, progress, tokens=self.family.tokens)
 
     @cached_property
@@ -114,7 +114,7 @@ class ModelMaker:
                 **settings_key(self.project.family, self.settings),
                 "train": write_record(self.training),
                 "start": self._start_digest(),
-                "augment": write_record(self._augment),
+                "augment": write_record(self.augmented),
                 "place": place(self.training),
                 "processes": replicas().world,
                 "seed": seed,
@@ -141,7 +141,7 @@ class ModelMaker:
             seed=seed,
             folder=folder,
             checkpoint=checkpoint / "training.pt",
-            augment=self._augment,
+            augment=self.augmented,
             start=self._start_files(),
             watch=watch,
             progress=self._progress,
@@ -240,6 +240,17 @@ class ModelMaker:
         """Inputs on which candidates are compared, drawn from the test part, with what is true of them."""
         return self._drawn("quality inputs", "test", self.project.quality.samples, _QUALITY_SEED)
 
+    def validation(self, samples: int) -> Finished:
+        """Inputs on which whatever is chosen may be judged: of the validation part, and the test part stays unseen.
+
+        Where there is none, of another draw of training samples than calibration looks at; noise for generators.
+        """
+        if self.generates or self.data.form().samples.get("validation", 0):
+            part = "train" if self.generates else "validation"
+            return self._drawn("validation inputs", part, samples, _VALIDATION_SEED)
+        chosen = self.data.calibrated(_VALIDATION_SEED)
+        return self._drawn("validation inputs", "train", samples, _VALIDATION_SEED, chosen)
+
     def draw_anew(self, samples: int, seed: int) -> Tensors:
         """Inputs of a generator that needs noise alone."""
         return self.family.draw(self.settings, samples, seed).inputs
@@ -276,11 +287,9 @@ class ModelMaker:
             if only is not None:
                 chosen = calibration_part(chosen, np.load(paths(only)[CALIBRATION_FILE], allow_pickle=False))
             draw = self.family.draw(self.settings, samples, self.project.seed + seed, part=chosen, model=model)
-            for number, array in enumerate(draw.inputs.values()):
-                np.save(folder / _input_file(number), array, allow_pickle=False)
             if draw.targets is not None:
                 np.save(folder / TARGETS_FILE, draw.targets, allow_pickle=False)
-            return {"inputs": list(draw.inputs), "samples": len(next(iter(draw.inputs.values())))}
+            return save_inputs(draw.inputs, folder)
 
         return self.stages.run(stage, work)
 
@@ -300,6 +309,15 @@ class ModelMaker:
 def tools(form: str, *rooms: str) -> dict[str, str]:
     """What a stage on a form calls, with versions: libraries, and the code of these rooms."""
     return {**versions(TOOLS[form]), "edgegen": source_digest(*rooms), "edgegen_runtime": driver_digest()}
+
+
+def save_inputs(inputs: Tensors, folder: Path) -> dict[str, Any]:
+    """Writes arrays into a stage's folder as ``load_inputs`` reads them; returns the stage's record."""
+    import numpy as np
+
+    for number, array in enumerate(inputs.values()):
+        np.save(folder / _input_file(number), array, allow_pickle=False)
+    return {"inputs": list(inputs), "samples": len(next(iter(inputs.values())))}
 
 
 def load_inputs(drawn: Finished) -> dict[str, Any]:

@@ -10,14 +10,16 @@ from typing import Any
 from edgegen.artifacts.bundle import discard
 from edgegen.core.budgets import Budget, read_budgets
 from edgegen.core.errors import ToolMissingError, UsageError
+from edgegen.core.lazy import nearest
 from edgegen.core.locks import locked
-from edgegen.core.project import Project, find_project, load_project
+from edgegen.core.project import PointTable, Project, find_project, load_project
 from edgegen.core.records import read_record
 from edgegen.core.targets import TargetProfile, load_target, target_names
 from edgegen.data.settings import DataSettings
 from edgegen.devices.device import split_url
 from edgegen.metrics.table import METRICS
 from edgegen.pipeline.plan import Planned, plan
+from edgegen.pipeline.points import FRONT_FILE, read_front_points
 from edgegen.train.families import read_family
 from edgegen.train.settings import TrainSettings, read_train_settings
 
@@ -84,11 +86,15 @@ def order(
     device: str | None = None,
     out: Path | None = None,
     overrides: Sequence[str] = (),
+    points: Sequence[str] = (),
 ) -> Order:
     """Reads and checks everything that a person wrote.
 
+    Args:
+        points: build these alone beside the float parents: points of the target's front, or of the project file.
+
     Raises:
-        UsageError: the project file, the target or an override is wrong.
+        UsageError: the project file, the target, an override or a point is wrong.
     """
     if not isinstance(project, Project):
         project = load_project(project, tuple(overrides))
@@ -96,6 +102,7 @@ def order(
     gated = {name: metric for name, metric in METRICS.items() if metric.kind != "unpaired"}
     budgets = read_budgets(project.budget_tables(profile.name, target), gated, "budgets", project.source)
     url = device or profile.device
+    folder = (out or project.folder / "build") / target
     split_url(url)
     return Order(
         project=project,
@@ -103,7 +110,23 @@ def order(
         requested=target,
         settings=read_settings(project),
         budgets=budgets,
-        planned=plan(project, profile),
+        planned=plan(project, profile, _named(points, project, folder) if points else None),
         device_url=url,
-        folder=(out or project.folder / "build") / target,
+        folder=folder,
     )
+
+
+def _named(names: Sequence[str], project: Project, folder: Path) -> dict[str, PointTable]:
+    """The points of these names: the project file's own, and those of the front that a search left in the folder."""
+    front = read_front_points(folder / FRONT_FILE)
+    known = {**front, **project.points}
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                "there is no such point",
+                where="--point",
+                got=name,
+                expected=f"one of {', '.join(known)}{nearest(name, known)}" if known else None,
+                next_step=f"edgegen search --target {folder.name}" if not front else "name a point of the front",
+            )
+    return {name: known[name] for name in names}

@@ -6,17 +6,17 @@ Pure: reads the project, the profile and the table of steps; touches no file and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from edgegen.compress.steps import NOT_BUILT, STEPS, read_settings, step_names
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import nearest
 from edgegen.core.models import CandidateName
-from edgegen.core.project import Project
+from edgegen.core.project import PointTable, Project
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import installed
-from edgegen.train.families import widths_setting
+from edgegen.train.families import can_narrow
 
 PARENT = "float32"
 """The recipe that changes nothing: the reference that every other is compared with."""
@@ -36,25 +36,57 @@ class Planned:
     not_built: str  # why it cannot be; empty if it can
     settings: Mapping[str, Any]  # step -> its own record
 
+    def after(self, count: int) -> tuple[tuple[str, Any], ...]:
+        """The steps on the exported file after the first ``count``, each with its settings."""
+        return tuple((step, self.settings[step]) for step in self.format_steps[count:])
 
-def plan(project: Project, profile: TargetProfile) -> tuple[Planned, ...]:
+
+def plan(
+    project: Project, profile: TargetProfile, points: Mapping[str, PointTable] | None = None
+) -> tuple[Planned, ...]:
     """Every candidate of a build, the float parents first.
+
+    Args:
+        points: these alone, by name, beside the float parents; None: the project file's recipes and points.
 
     Raises:
         UsageError: a recipe names an unknown step, or orders its steps so that they cannot be applied.
     """
-    recipes = sorted(
-        (_read(recipe, project.source) for recipe in project.recipes), key=lambda steps: steps != (PARENT,)
-    )
-    if (PARENT,) not in recipes:
-        # Without the float parent there is nothing to compare quality or cost with.
-        recipes.insert(0, (PARENT,))
+    chosen = project.points if points is None else points
+    formats = tuple(dict.fromkeys((*project.formats, *(point.format for point in chosen.values()))))
     known = step_settings(project)
-    return tuple(
+    # Without the float parent there is nothing to compare quality or cost with.
+    planned = [_planned((PARENT,), format_name, profile, project.family, known) for format_name in formats]
+    recipes = [_read(recipe, f"{project.source}, [compress.recipes]") for recipe in project.recipes]
+    planned += [
         _planned(steps, format_name, profile, project.family, known)
-        for steps in recipes
+        for steps in (recipes if points is None else ())
         for format_name in project.formats
-    )
+        if steps != (PARENT,)
+    ]
+    planned += [plan_point(project, profile, name, point) for name, point in chosen.items() if point.recipe != PARENT]
+    return tuple(planned)
+
+
+def plan_point(project: Project, profile: TargetProfile, name: str, point: PointTable) -> Planned:
+    """One candidate with settings of its own, over those of the project file.
+
+    Raises:
+        UsageError: the recipe or its settings cannot be read, or settings are of a step that is not in the recipe.
+    """
+    where = f"{project.source}, the point {name!r}" if name else project.source
+    steps = _read(point.recipe, where)
+    for step, table in point.settings.items():
+        if step not in steps or not isinstance(table, Mapping):
+            raise UsageError(
+                f"unknown key {step!r}",
+                where=f"{where}, settings",
+                expected=f"a table for a step of the recipe {point.recipe!r}{nearest(step, steps)}",
+            )
+    own = {step: {**project.steps.get(step, {}), **point.settings.get(step, {})} for step in steps}
+    known = step_settings(replace(project, source=where, steps={step: table for step, table in own.items() if table}))
+    planned = _planned(steps, point.format, profile, project.family, known)
+    return replace(planned, name=replace(planned.name, point=name))
 
 
 def step_settings(project: Project) -> dict[tuple[str, str], Any]:
@@ -85,22 +117,22 @@ def step_settings(project: Project) -> dict[tuple[str, str], Any]:
     return read
 
 
-def _read(recipe: str, source: str) -> tuple[str, ...]:
+def _read(recipe: str, where: str) -> tuple[str, ...]:
     steps = tuple(recipe.split("+"))
     for step in steps:
         if step not in step_names() and step not in {name for name, _ in NOT_BUILT}:
             raise UsageError(
                 f"unknown step {step!r} in the recipe {recipe!r}",
-                where=f"{source}, [compress.recipes]",
+                where=where,
                 expected=f"steps joined by +, each one of {', '.join(step_names())}{nearest(step, step_names())}",
             )
     if PARENT in steps and len(steps) > 1:
-        raise UsageError(f"{PARENT} stands alone", where=f"{source}, [compress.recipes]", got=recipe)
+        raise UsageError(f"{PARENT} stands alone", where=where, got=recipe)
     on_torch = [("torch" in _forms(step)) for step in steps]
     if on_torch != sorted(on_torch, reverse=True):
         raise UsageError(
             "steps on the trained model come before steps on the exported file",
-            where=f"{source}, [compress.recipes]",
+            where=where,
             got=recipe,
             expected="+".join(sorted(steps, key=lambda step: "torch" not in _forms(step))),
         )
@@ -139,12 +171,16 @@ def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProf
     for step in format_steps:
         if (step, format_name) not in STEPS:
             return NOT_BUILT.get((step, format_name), f"there is no {step} for {format_name}")
+    for step in tuple(format_steps)[1:]:
+        if STEPS[step, format_name].from_torch:
+            return f"{step} makes its file from the trained model: it is the first step on the file"
     return ""
 
 
 def _unfit(torch_steps: Iterable[str], family: str) -> str:
     """Why a step on the trained model cannot be applied to this family; empty if all can."""
     for step in torch_steps:
-        if STEPS[step, "torch"].narrows and not widths_setting(family):
-            return f"{step} removes channels of a generator of images; the family {family!r} names none"
+        reason = can_narrow(family) if STEPS[step, "torch"].narrows else ""
+        if reason:
+            return f"{step} builds a narrower model of the same family: {reason}"
     return ""

@@ -165,7 +165,7 @@ class Bench:
 
     def cost(self, model: Path, runtime: str) -> Mapping[str, int]:
         """What one inference costs: see ``bench.advice.weigh``."""
-        reading = read_reading(self._ran(model, runtime).record["reading"])
+        reading = read_reading(self.ran(model, runtime).record["reading"])
         peak = {} if reading.peak_ram_bytes is None else {"peak_ram_bytes": reading.peak_ram_bytes}
         return {**_counts(reading), **self._clock(reading), **peak}
 
@@ -176,14 +176,15 @@ class Bench:
         from edgegen.bench.quality import paired_quality, task_quality
 
         reference, outputs = (
-            load_outputs(self._ran(path, runtime).files[OUTPUTS].path) for path in (self._parent, model)
+            load_outputs(self.ran(path, runtime).files[OUTPUTS].path) for path in (self._parent, model)
         )
         figures = paired_quality(reference, outputs, self._output)
         if self._output == "logits":
             figures |= task_quality(reference, outputs, lambda logits: logits)
         return figures
 
-    def _ran(self, model: Path, runtime: str) -> Finished:
+    def ran(self, model: Path, runtime: str) -> Finished:
+        """What the device said of the inputs: the reading, and `OUTPUTS`, a row a sample."""
         stage = Stage(
             name=f"probe on {self._profile.name}",
             version=1,

@@ -86,7 +86,7 @@ class Prover:
 
     def _run(self, made: Made) -> Finished | str:
         stage = Stage(
-            name=f"measure {made.planned.name} on {self._profile.name}",
+            name=f"measure {made.planned.name.kind} on {self._profile.name}",
             version=1,
             inputs={
                 "model": made.exported.files[FORMATS[made.planned.name.format]].sha256,
@@ -137,7 +137,7 @@ class Prover:
         features, inputs = self._maker.model.features(), self._maker.model.quality()
         other = None if self._profile.isa in (platform.machine(), "null") else on_host(self._maker, made)
         stage = Stage(
-            name=f"quality of {made.planned.name} on {self._profile.name}",
+            name=f"quality of {made.planned.name.kind} on {self._profile.name}",
             version=1,
             quiet=True,
             inputs={
@@ -179,7 +179,7 @@ def on_host(maker: Maker, made: Made) -> Finished:
     """What this host's runtime gives for a candidate's file and the quality inputs, as ``OUTPUTS``."""
     form = made.planned.name.format
     stage = Stage(
-        name=f"run {made.planned.name} on this host",
+        name=f"run {made.planned.name.kind} on this host",
         version=1,
         quiet=True,
         inputs={

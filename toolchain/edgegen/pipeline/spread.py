@@ -47,7 +47,7 @@ def _spread(maker: Maker, planned: Planned, parent: Made, draws: int) -> dict[st
     reference = on_host(maker, parent)
     drawn = [on_host(maker, Made(planned=planned, exported=maker.exported(planned, draw))) for draw in range(draws)]
     stage = Stage(
-        name=f"spread of {planned.name} over {draws} calibration draws",
+        name=f"spread of {planned.name.kind} over {draws} calibration draws",
         version=1,
         quiet=True,
         inputs={"parent": reference.files[OUTPUTS].sha256}

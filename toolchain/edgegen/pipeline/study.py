@@ -3,6 +3,10 @@
 A worker claims a trial by beginning it; of workers that begin more than are wanted, the later ones withdraw. While it
 runs, a worker says now and then that it lives. A trial whose worker is gone is given up and queued once more with the
 same settings, so that its training goes on from its checkpoint.
+
+Where trials have names (``SharedStudy.name``: what a trial is about, told before it runs), none is done twice: of two
+that have the same, one withdraws. And none is lost: what was named and neither is done, nor runs, nor waits, is owed,
+as is what is to be done in any case; each claim queues what is owed.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +32,31 @@ _LOST_SECONDS = 60.0  # without one, a worker on another machine counts as gone
 _LOOK_SECONDS = 0.5  # between two looks at trials that others run
 FAILED = "failed"
 """User attribute of a trial that failed by itself: its reason. A given up or withdrawn one has none, nor counts."""
+NAMED = "named"
+"""User attribute of a trial that has a name: the name, JSON-ready."""
+_QUEUED = "queued"  # user attribute of a trial that was queued under its name
 
 
 class SharedStudy:
     """What one worker sees and does of a study."""
 
-    def __init__(self, study: Study, wanted: int, seed: int, startup: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        study: Study,
+        wanted: int,
+        seed: int,
+        startup: int,
+        progress: Progress,
+        *,
+        owed: Sequence[tuple[Any, Mapping[str, Any]]] = (),
+        sampler: Callable[[int, int], Any] | None = None,
+    ) -> None:
+        """``owed``: names of trials that are to be done in any case, each with what the sampler may learn of it;
+        ``sampler``: from a seed and ``startup``.
+        """
         self._study = study
+        self._owed = owed
+        self._sampler = sampler or _plain_sampler
         self._wanted = wanted
         self._seed = seed
         self._startup = startup
@@ -51,8 +73,12 @@ class SharedStudy:
         complete = [trial for trial in self.counted() if trial.state.name == "COMPLETE"]
         return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
 
-    def claim(self) -> Trial | None:
-        """A trial to run, or None when there are as many as are wanted; waits for the last ones that others run."""
+    def claim(self, attempt: int = 0) -> Trial | None:
+        """A trial to run, or None when there are as many as are wanted; waits for the last ones that others run.
+
+        Args:
+            attempt: how often this place was drawn for in vain: another one draws other settings.
+        """
         while True:
             self._give_up_lost()
             trials = self._trials()
@@ -62,14 +88,38 @@ class SharedStudy:
             if len(done) + len(running) >= self._wanted:
                 self._wait(running)
                 continue
+            self._queue_owed(trials)
             trial = self._study.ask()
             trial.set_user_attr("worker", _worker(os.getpid()))
             earlier = [item for item in self._trials() if item.number < trial.number]
             place = sum(_counts(item) for item in earlier) + len(_running(earlier))
             if place < self._wanted:
-                self._draw_for(place)
+                self._draw_for(place, attempt)
                 return trial
-            self._study.tell(trial, state=_state("FAIL"))  # others have begun the last ones at the same moment
+            self.withdraw(trial)  # others have begun the last ones at the same moment
+
+    def withdraw(self, trial: Trial) -> None:
+        """Ends a trial that this worker claimed and does not run: it does not count."""
+        with self.unless_given_up(trial):
+            self.tell(trial, "FAIL")
+
+    def name(self, trial: Trial, name: Any) -> bool:
+        """Says what a claimed trial is about. False: another is about the same, so this one is withdrawn."""
+        queued = _QUEUED in trial.user_attrs
+        if not queued:
+            trial.set_user_attr(NAMED, name)
+        others = [item for item in self._trials() if item.number != trial.number and item.user_attrs.get(NAMED) == name]
+        # One that was queued had its name from the start, so of two the earlier sees nothing to yield to. One that was
+        # drawn cannot know whether another saw it, so it yields to all: what it drew is drawn again.
+        if any(
+            _counts(item)
+            or (item.state.name in ("RUNNING", "WAITING") and not queued)
+            or (item.state.name == "RUNNING" and _QUEUED in item.user_attrs and item.number < trial.number)
+            for item in others
+        ):
+            self.withdraw(trial)
+            return False
+        return True
 
     @contextmanager
     def alive(self, trial: Trial) -> Iterator[None]:
@@ -101,8 +151,8 @@ class SharedStudy:
         except _given_up():
             self._progress.say(f"trial {trial.number} was given up by another process: its result is dropped")
 
-    def tell(self, trial: Trial, state: str, value: float | None = None) -> None:
-        """Ends the trial; to be called inside ``unless_given_up``."""
+    def tell(self, trial: Trial, state: str, value: float | Sequence[float] | None = None) -> None:
+        """Ends the trial, with a value an objective; to be called inside ``unless_given_up``."""
         try:
             self._study.tell(trial, value, state=_state(state))
         except ValueError as error:  # optuna's word for a trial that has ended
@@ -113,11 +163,19 @@ class SharedStudy:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _draw_for(self, place: int) -> None:
+    def _draw_for(self, place: int, attempt: int) -> None:
         """A sampler that draws by seed and place: a study that one worker runs is repeatable, also after a kill."""
-        sampler = load("optuna.samplers:TPESampler", extra="tune")
-        drawn = int(sha256_json([self._seed, place])[:8], 16)
-        self._study.sampler = sampler(seed=drawn, n_startup_trials=self._startup)
+        drawn = int(sha256_json([self._seed, place, *([attempt] if attempt else [])])[:8], 16)
+        self._study.sampler = self._sampler(drawn, self._startup)
+
+    def _queue_owed(self, trials: list[FrozenTrial]) -> None:
+        alive = [trial for trial in trials if trial.state.name in ("RUNNING", "WAITING") or _counts(trial)]
+        seen = [trial.user_attrs[NAMED] for trial in alive if NAMED in trial.user_attrs]
+        once = [(trial.user_attrs[NAMED], trial.params) for trial in trials if NAMED in trial.user_attrs]
+        for name, settings in (*self._owed, *once):
+            if name not in seen:
+                seen.append(name)
+                self._study.enqueue_trial(dict(settings), user_attrs={NAMED: name, _QUEUED: True})
 
     def _wait(self, running: list[FrozenTrial]) -> None:
         if not self._waiting:
@@ -139,13 +197,17 @@ class SharedStudy:
             except (ValueError, _given_up()):
                 continue  # its worker was only slow, or another process has just given it up
             self._progress.say(f"trial {trial.number}: its process is gone; it is run again")
-            if trial.params:
+            if trial.params and NAMED not in trial.user_attrs:
                 self._study.enqueue_trial(trial.params)
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
     """What a storage that is out of reach raises."""
     return load("optuna.exceptions:OptunaError", extra="tune"), load("sqlalchemy.exc:SQLAlchemyError", extra="tune")
+
+
+def _plain_sampler(seed: int, startup: int) -> Any:
+    return load("optuna.samplers:TPESampler", extra="tune")(seed=seed, n_startup_trials=startup)
 
 
 def _counts(trial: FrozenTrial) -> bool:

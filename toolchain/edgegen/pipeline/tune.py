@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.cache import Cache
 from edgegen.core.digests import sha256_json
-from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError, UsageError
+from edgegen.core.errors import BuildError, ExitCode, StorageError, UsageError
 from edgegen.core.lazy import load
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.core.whole_file import replace_file
 from edgegen.pipeline.alone import open_project
 from edgegen.pipeline.model import ModelMaker
-from edgegen.pipeline.study import FAILED, SharedStudy, storage_errors
+from edgegen.pipeline.study import FAILED, SharedStudy
+from edgegen.pipeline.study_storage import open_study, reached
 from edgegen.train.families import settings_key
 from edgegen.train.tuning import TuneSettings, read_tune_settings, shown_storage, suggest
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import Trial
 
-_ATTEMPTS = 5  # at a database whose tables others are making
+_STORAGE = "[tune] storage"
 
 
 def tune_project(
@@ -53,7 +52,7 @@ def tune_project(
     with open_project(found, cache=cache, progress=Silent()) as model:
         _check_objective(model)
         name = _study_name(model, settings)
-    with _reached():
+    with reached(_STORAGE):
         study = _study(name, found, settings)
         shared = SharedStudy(study, settings.trials, found.seed, settings.startup, progress)
         if before := len(shared.counted()):
@@ -100,68 +99,12 @@ def _study_name(model: ModelMaker, settings: TuneSettings) -> str:
 
 
 def _study(name: str, project: Project, settings: TuneSettings) -> Study:
-    create = load("optuna:create_study", extra="tune")
-    import optuna
+    # The extra is missed here rather than where a pruner is looked for.
+    load("optuna:create_study", extra="tune")
+    from optuna.pruners import MedianPruner, NopPruner
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    pruner = (
-        optuna.pruners.MedianPruner(n_startup_trials=settings.startup) if settings.prune else optuna.pruners.NopPruner()
-    )
-    try:
-        study: Study = create(study_name=name, storage=_storage(project, settings), load_if_exists=True, pruner=pruner)
-        return study
-    except (ImportError, ValueError) as error:  # no driver for such a database, or a file that is no journal
-        raise _unreachable(error) from error
-
-
-def _storage(project: Project, settings: TuneSettings) -> Any:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    if "://" in settings.storage:
-        return _database(settings.storage)
-    path = project.folder / settings.storage
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError("cannot write", where=str(path.parent), got=error) from error
-    lock = JournalFileOpenLock(str(path))
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
-def _database(storage: str) -> Any:
-    """A database's storage; its tables are made where they are missing."""
-    from optuna.storages import RDBStorage
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
-
-    url = make_url(storage)
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return RDBStorage(url.render_as_string(hide_password=False))
-        except (IntegrityError, ProgrammingError):
-            time.sleep(1)  # another process is making the same tables at this moment
-    return RDBStorage(url.render_as_string(hide_password=False))
-
-
-@contextmanager
-def _reached() -> Iterator[None]:
-    """Around all that asks the study's storage: a database may go at any moment."""
-    try:
-        yield
-    except storage_errors() as error:
-        raise _unreachable(error) from error
-
-
-def _unreachable(error: Exception) -> ToolMissingError:
-    return ToolMissingError(
-        "the study's storage cannot be reached",
-        where="[tune] storage",
-        got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-        next_step="start the database (a password goes into PGPASSWORD or ~/.pgpass), or name a journal file",
-    )
+    pruner = MedianPruner(n_startup_trials=settings.startup) if settings.prune else NopPruner()
+    return open_study(name, project.folder, settings.storage, _STORAGE, pruner=pruner)
 
 
 def _run(

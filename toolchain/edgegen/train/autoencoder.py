@@ -18,6 +18,7 @@ from edgegen.core.models import TensorSpec
 from edgegen.core.records import setting
 from edgegen.train.anomalies import check_normal, draw_samples, no_loss, normal_class, normal_samples
 from edgegen.train.families import WHOLE, Batch, Draw, Objective, Output, filled
+from edgegen.train.narrowing import Group, makes, normed, takes
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -120,6 +121,10 @@ class _Autoencoder:
             "input": "a prepared sample; its mean squared difference from the reconstruction is the score of an anomaly"
         }
 
+    def groups(self, settings: AutoencoderSettings) -> tuple[Group, ...]:
+        """The widths, which encoder and decoder share. The bottleneck stays: it makes anomalies stand out."""
+        return _dense_groups(settings) if settings.kind == "dense" else _conv_groups(settings)
+
     def draw(
         self, settings: AutoencoderSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None
     ) -> Draw:
@@ -204,3 +209,39 @@ def _conv(settings: AutoencoderSettings) -> nn.Module:
     if series:
         layers["out"] = nn.Flatten(2)
     return nn.Sequential(layers)
+
+
+def _dense_groups(settings: AutoencoderSettings) -> tuple[Group, ...]:
+    assert settings.widths is not None
+    steps = len(settings.widths)
+    places = [*range(steps), *reversed(range(steps))]
+    numbers = [*range(1, steps + 1), *range(steps + 2, 2 * steps + 2)]
+    return tuple(
+        Group(
+            name=f"dense{number}",
+            setting="widths",
+            place=place,
+            channels=settings.widths[place],
+            members=makes(f"dense{number}")
+            + normed(f"norm{number}")
+            + takes("last" if number == numbers[-1] else f"dense{number + 1}"),
+        )
+        for number, place in zip(numbers, places, strict=True)
+    )
+
+
+def _conv_groups(settings: AutoencoderSettings) -> tuple[Group, ...]:
+    assert settings.widths is not None
+    steps, shape = len(settings.widths), _shape(settings)
+    area = math.prod(side // 2**steps for side in shape[1:])
+    groups = []
+    for place, width in enumerate(settings.widths):
+        down, up, last = f"down{place + 1}", f"up{steps - place - 1}", place + 1 == steps
+        encoder = takes("squeeze", block=area) if last else takes(f"down{place + 2}")
+        decoder = makes("widen", block=area) if last else makes(up) + normed(f"{up}_norm")
+        for name, members in (
+            (down, makes(down) + normed(f"{down}_norm") + encoder),
+            ("widen" if last else up, decoder + takes(f"up{steps - place}")),
+        ):
+            groups.append(Group(name=name, setting="widths", place=place, channels=width, members=members))
+    return tuple(groups)

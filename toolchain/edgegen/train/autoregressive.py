@@ -14,6 +14,7 @@ from edgegen.core.errors import UsageError
 from edgegen.core.models import TensorSpec
 from edgegen.core.records import setting
 from edgegen.train.families import Batch, Draw, Objective, Output, filled
+from edgegen.train.sequence_groups import head_length, hidden_widths, sequence_groups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgegen.core.ports import Tensors
     from edgegen.data.dataset import Form, Part
+    from edgegen.train.narrowing import Group
 
 OBJECTIVE = (Objective(betas=(0.9, 0.99)),)
 """Few passes over a text: the second moments must follow within a few hundred steps."""
@@ -38,6 +40,19 @@ class AutoregressiveSettings:
     layers: int = setting(2, doc="layers, one behind the other", minimum=1, maximum=32)
     width: int = setting(96, doc="length of the vector that stands for a token", minimum=4, maximum=2048)
     heads: int = setting(4, doc="transformer: attention heads of a layer; they share the width", minimum=1, maximum=64)
+    head_length: int | None = setting(
+        None,
+        doc="transformer: length of a head's vectors; None: width / heads. Pruning takes heads",
+        minimum=1,
+        maximum=2048,
+    )
+    hidden: tuple[int, ...] = setting(
+        (),
+        doc="gru: length of the state; transformer: hidden units of every layer. None: the width, and four widths. "
+        "Pruning takes some of them",
+        minimum=1,
+        maximum=8192,
+    )
     dropout: float = setting(0.0, doc="share of the elements left out while training", minimum=0, maximum=0.9)
     vocabulary: int | None = setting(None, doc="number of tokens; taken from the data", minimum=2, maximum=65_536)
     context: int | None = setting(
@@ -45,7 +60,14 @@ class AutoregressiveSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.cell == "transformer" and self.width % self.heads:
+        if self.hidden and len(self.hidden) != (1 if self.cell == "gru" else self.layers):
+            raise UsageError(
+                "the value of 'model.hidden' is not usable",
+                where="[model] hidden",
+                got=list(self.hidden),
+                expected="one integer" if self.cell == "gru" else f"{self.layers} integers, one a layer",
+            )
+        if self.cell == "transformer" and self.head_length is None and self.width % self.heads:
             raise UsageError(
                 "the heads cannot share the width evenly",
                 where="[model] heads",
@@ -79,8 +101,16 @@ class _Autoregressive:
 
         vocabulary, context = _sizes(settings)
         if settings.cell == "gru":
-            return Recurrent(vocabulary, settings.layers, settings.width, settings.dropout)
-        return Transformer(vocabulary, context, settings.layers, settings.width, settings.heads, settings.dropout)
+            return Recurrent(vocabulary, settings.layers, settings.width, hidden_widths(settings)[0], settings.dropout)
+        return Transformer(
+            vocabulary,
+            context,
+            settings.width,
+            settings.heads,
+            head_length(settings),
+            hidden_widths(settings),
+            settings.dropout,
+        )
 
     def objectives(self, settings: AutoregressiveSettings) -> tuple[Objective, ...]:
         """One."""
@@ -112,16 +142,16 @@ class _Autoregressive:
     def signature(self, settings: AutoregressiveSettings) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """A token and the memory in, scores of the next token and what is new to remember out.
 
-        gru: ``state`` and ``next_state`` (1, layers, width). transformer: ``keys`` and ``values`` (1, layers * heads,
-        context, width / heads); ``new_keys`` and ``new_values`` without the axis of the context.
+        gru: ``state`` and ``next_state`` (1, layers, hidden). transformer: ``keys`` and ``values`` (1, layers * heads,
+        context, length of a head); ``new_keys`` and ``new_values`` without the axis of the context.
         """
         vocabulary, context = _sizes(settings)
         token = TensorSpec(name="token", dtype="int32", shape=(1, 1))
         logits = TensorSpec(name="logits", dtype="float32", shape=(1, vocabulary))
         if settings.cell == "gru":
-            state = (1, settings.layers, settings.width)
+            state = (1, settings.layers, hidden_widths(settings)[0])
             return (token, _float("state", *state)), (logits, _float("next_state", *state))
-        heads, length = settings.layers * settings.heads, settings.width // settings.heads
+        heads, length = settings.layers * settings.heads, head_length(settings)
         rings = tuple(_float(name, 1, heads, context, length) for name in ("keys", "values"))
         rows = tuple(_float(name, 1, heads, length) for name in ("new_keys", "new_values"))
         return (token, TensorSpec(name="position", dtype="int32", shape=(1, 1)), *rings), (logits, *rows)
@@ -139,6 +169,10 @@ class _Autoregressive:
             "keys": ring.format("new_keys"),
             "values": ring.format("new_values"),
         }
+
+    def groups(self, settings: AutoregressiveSettings) -> tuple[Group, ...]:
+        """See ``sequence_groups``."""
+        return sequence_groups(settings)
 
     def begin(self, settings: AutoregressiveSettings) -> dict[str, np.ndarray[Any, Any]]:
         """The step's inputs before the first token, all but the token."""

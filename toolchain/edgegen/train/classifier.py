@@ -11,11 +11,13 @@ from edgegen.core.models import TensorSpec
 from edgegen.core.records import setting
 from edgegen.train.families import WHOLE, Batch, Draw, Objective, Output, filled
 from edgegen.train.label_architectures import Architecture, check_size, choose_architecture, choose_widths
+from edgegen.train.label_groups import label_groups
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from edgegen.data.dataset import Form, Part
+    from edgegen.train.narrowing import Group
 
 _ARCHITECTURE = "None: mlp for vectors, cnn1d for series, ds-cnn for spectrograms, resnet8 for images"
 _WIDTHS = (
@@ -131,6 +133,10 @@ class _Classifier:
             "of the logits are the probabilities that training fitted"
         }
 
+    def groups(self, settings: ClassifierSettings) -> tuple[Group, ...]:
+        """See ``label_groups``."""
+        return label_groups(settings)
+
     def draw(
         self, settings: ClassifierSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None
     ) -> Draw:
@@ -212,6 +218,10 @@ class _Regressor:
     def meaning(self, settings: RegressorSettings) -> Mapping[str, str]:
         """What the input is, and how the output is read."""
         return {"input": "a sample after the preprocessing; the values come in the targets' own units"}
+
+    def groups(self, settings: RegressorSettings) -> tuple[Group, ...]:
+        """See ``label_groups``."""
+        return label_groups(settings, "network.")
 
     def draw(
         self, settings: RegressorSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None

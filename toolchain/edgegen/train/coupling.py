@@ -11,6 +11,7 @@ arXiv 1906.04032, section 3; the learned matrices between the layers: Kingma and
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -30,12 +31,12 @@ _LARGEST_LOG_SLOPE = 3.0
 class Flow(nn.Module):
     """``forward`` takes noise (batch, features) to samples of the same shape, ``encode`` takes samples to noise."""
 
-    def __init__(self, kind: str, features: int, layers: int, width: int, bins: int) -> None:
+    def __init__(self, kind: str, features: int, widths: Sequence[tuple[int, int]], bins: int) -> None:
         super().__init__()
         self.features = features
         coupling = Spline if kind == "spline" else Affine
-        self.couplings = nn.ModuleList(coupling(features, width, bins) for _ in range(layers))
-        self.mixings = nn.ModuleList(Mixing(features) for _ in range(layers))
+        self.couplings = nn.ModuleList(coupling(features, width, bins) for width in widths)
+        self.mixings = nn.ModuleList(Mixing(features) for _ in widths)
 
     def forward(self, latent: Tensor) -> Tensor:
         """The deployed direction."""
@@ -84,13 +85,14 @@ class Mixing(nn.Module):
 class Coupling(nn.Module):
     """Changes the second half of the features by what a small network makes of the first half."""
 
-    def __init__(self, features: int, width: int, numbers: int) -> None:
+    def __init__(self, features: int, widths: tuple[int, int], numbers: int) -> None:
         super().__init__()
+        first, second = widths
         self.kept = (features + 1) // 2
         self.changed = features - self.kept
         self.numbers = numbers  # that the network gives for every changed feature
-        self.hidden = nn.Sequential(nn.Linear(self.kept, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.last = nn.Linear(width, self.changed * numbers)
+        self.hidden = nn.Sequential(nn.Linear(self.kept, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU())
+        self.last = nn.Linear(second, self.changed * numbers)
         nn.init.zeros_(self.last.weight)  # a fresh coupling changes nothing
         nn.init.zeros_(self.last.bias)
 
@@ -103,8 +105,8 @@ class Coupling(nn.Module):
 class Affine(Coupling):
     """Real NVP: scale and shift."""
 
-    def __init__(self, features: int, width: int, bins: int) -> None:
-        super().__init__(features, width, 2)
+    def __init__(self, features: int, widths: tuple[int, int], bins: int) -> None:
+        super().__init__(features, widths, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """The deployed direction."""
@@ -122,8 +124,8 @@ class Affine(Coupling):
 class Spline(Coupling):
     """A monotone rational-quadratic spline within ``BOUND``, the identity outside."""
 
-    def __init__(self, features: int, width: int, bins: int) -> None:
-        super().__init__(features, width, 3 * bins - 1)
+    def __init__(self, features: int, widths: tuple[int, int], bins: int) -> None:
+        super().__init__(features, widths, 3 * bins - 1)
         self.bins = bins
 
     def forward(self, x: Tensor) -> Tensor:

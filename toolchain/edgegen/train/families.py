@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load, nearest
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgegen.core.ports import Tensors
     from edgegen.data.dataset import Form, Part
+    from edgegen.train.narrowing import Group
 
 FAMILIES = {
     "vae": "edgegen.train.vae:VAE",
@@ -158,15 +159,36 @@ class Located(Protocol):
 
 
 class Narrows(Protocol):
-    """What a family says whose deployed part can be built narrower: a chain that ``compress.prune`` knows."""
+    """What a family does besides whose deployed part can be built narrower."""
 
-    widths: str
-    """The setting that holds the channels of the deployed part, one for every weighted layer but the last."""
+    def groups(self, settings: Any) -> tuple[Group, ...]:
+        """The channels, units and heads of the deployed part that can leave, with all that leaves with each.
+
+        Every group counts a number of the settings: see ``narrowing.narrowed``.
+        """
 
 
-def widths_setting(name: str) -> str:
-    """``Narrows.widths`` of the family called ``name``; empty where channels of its models cannot be removed."""
-    return str(getattr(find_family(name), "widths", ""))
+def can_narrow(name: str, settings: Any = None) -> str:
+    """Why models of the family called ``name`` cannot be built narrower; empty where they can. Needs no torch.
+
+    Args:
+        settings: complete ones, where they are known: a layout may have nothing that could leave.
+
+    Raises:
+        UsageError: there is no such family.
+    """
+    family = find_family(name)
+    if not hasattr(family, "groups"):
+        return f"models of the family {name!r} are built by code of the project, which no setting makes narrower"
+    if settings is not None and not channel_groups(name, settings):
+        return "no layer of this model has channels that could leave: all of its widths are inputs or outputs"
+    return ""
+
+
+def channel_groups(name: str, settings: Any) -> tuple[Group, ...]:
+    """``Narrows.groups`` of the family called ``name``; none where its models cannot be built narrower."""
+    family: Any = find_family(name)
+    return cast("tuple[Group, ...]", family.groups(settings)) if hasattr(family, "groups") else ()
 
 
 def find_family(name: str) -> Family:

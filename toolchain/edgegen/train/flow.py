@@ -14,6 +14,7 @@ from edgegen.core.errors import UsageError
 from edgegen.core.models import TensorSpec
 from edgegen.core.records import setting
 from edgegen.train.families import WHOLE, Batch, Draw, Objective, Output, filled, latent_rows
+from edgegen.train.narrowing import Group, makes, takes
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -30,8 +31,22 @@ class FlowSettings:
     )
     layers: int = setting(8, doc="coupling layers, each followed by a learned matrix", minimum=1, maximum=64)
     width: int = setting(48, doc="hidden width of every layer's network", minimum=4, maximum=1024)
+    widths: tuple[int, ...] = setting(
+        (),
+        doc="hidden widths one by one, two a layer: pruning gives such; none: all as 'width'",
+        minimum=1,
+        maximum=1024,
+    )
     bins: int = setting(8, doc="spline: bins of every spline", minimum=2, maximum=64)
     features: int | None = setting(None, doc="length of a sample; taken from the data", minimum=2, maximum=1024)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) not in (0, 2 * self.layers):
+            raise UsageError(
+                "the value of 'model.widths' is not usable",
+                got=list(self.widths),
+                expected=f"{2 * self.layers} integers, two a layer, or none",
+            )
 
 
 class _Flow:
@@ -56,7 +71,7 @@ class _Flow:
         """A ``coupling.Flow``; it starts as a random rotation."""
         from edgegen.train.coupling import Flow
 
-        return Flow(settings.kind, _features(settings), settings.layers, settings.width, settings.bins)
+        return Flow(settings.kind, _features(settings), _widths(settings), settings.bins)
 
     def objectives(self, settings: FlowSettings) -> tuple[Objective, ...]:
         """One."""
@@ -92,6 +107,17 @@ class _Flow:
             "so undo the preprocessing's scaling to get the source's"
         }
 
+    def groups(self, settings: FlowSettings) -> tuple[Group, ...]:
+        """The hidden units of every layer's network."""
+        groups = []
+        for place, width in enumerate(width for pair in _widths(settings) for width in pair):
+            made, taken = (("hidden.0", "hidden.2"), ("hidden.2", "last"))[place % 2]
+            network = f"couplings.{place // 2}"
+            members = makes(f"{network}.{made}") + takes(f"{network}.{taken}")
+            name = f"{network}.{made}"
+            groups.append(Group(name=name, setting="widths", place=place, channels=width, members=members))
+        return tuple(groups)
+
     def draw(
         self, settings: FlowSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None
     ) -> Draw:
@@ -110,3 +136,9 @@ def _features(settings: FlowSettings) -> int:
     if settings.features is None:
         raise UsageError("'model.features' is not known", where="[model]", next_step="complete the settings from data")
     return settings.features
+
+
+def _widths(settings: FlowSettings) -> list[tuple[int, int]]:
+    """The two hidden widths of every layer."""
+    widths = settings.widths or (settings.width,) * (2 * settings.layers)
+    return list(zip(widths[::2], widths[1::2], strict=True))

@@ -21,6 +21,7 @@ from edgegen.train.image_models import (
     check_image_settings,
     complete_image_settings,
     draw_image_inputs,
+    drawing_groups,
     drawing_network,
     image_meaning,
     image_signature,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from edgegen.data.dataset import Form, Part
+    from edgegen.train.narrowing import Group
 
 _BETAS = {"dcgan": (0.5, 0.999), "wgan-gp": (0.0, 0.9)}  # Adam's: DCGAN, section 4; WGAN-GP, algorithm 1
 _RATE = 0.5  # of [train] learning_rate, whose default suits likelihoods; on digits wgan-gp draws black at twice as much
@@ -76,7 +78,6 @@ class _Gan:
     settings: type = GanSettings
     output: Output = "image"
     tokens = False
-    widths = "generator_channels"
 
     def complete(self, settings: GanSettings, form: Form) -> GanSettings:
         """Side, channels and the number of classes are the data's."""
@@ -150,6 +151,10 @@ class _Gan:
     def meaning(self, settings: GanSettings) -> Mapping[str, str]:
         """What latent and condition are."""
         return image_meaning(settings)
+
+    def groups(self, settings: GanSettings) -> tuple[Group, ...]:
+        """See ``image_models.drawing_groups``."""
+        return drawing_groups(settings, "generator_channels")
 
     def draw(
         self, settings: GanSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.core.errors import UsageError
 from edgegen.core.models import TensorSpec
 from edgegen.train.families import Draw, filled, latent_rows
+from edgegen.train.narrowing import Group, makes, takes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,3 +158,20 @@ def drawing_network(settings: Any, widths: tuple[int, ...]) -> nn.Module:
         squash=nn.Sigmoid(),
     )
     return Conditional(layers) if settings.conditional else nn.Sequential(layers)
+
+
+def drawing_groups(settings: Any, setting: str) -> tuple[Group, ...]:
+    """The channels of ``drawing_network``, whose widths are the setting's."""
+    wide, middle, narrow = getattr(settings, setting)
+    area = (settings.side // 2**STEPS) ** 2
+    return (
+        Group(
+            name="project",
+            setting=setting,
+            place=0,
+            channels=wide,
+            members=makes("project", block=area) + takes("conv1"),
+        ),
+        Group(name="conv1", setting=setting, place=1, channels=middle, members=makes("conv1") + takes("conv2")),
+        Group(name="conv2", setting=setting, place=2, channels=narrow, members=makes("conv2") + takes("conv3")),
+    )

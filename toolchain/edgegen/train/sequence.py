@@ -13,7 +13,7 @@ their norm: Xiong et al., arXiv 2002.04745; a learned bias by distance in place 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -23,9 +23,6 @@ from torch.nn import functional
 MASKED = -100.0
 """Added to the score of what may not be seen. Finite: an infinite one gives quantizers no scale."""
 
-WIDER = 4
-"""Width of a transformer layer's hidden part, in widths of the model."""
-
 _SMALL = 0.1  # deviation of a transformer's fresh embeddings, so that its layers soon have a say beside them
 _NEAR = 8.0  # what a head of the first layer adds to the score of its own distance at first
 
@@ -33,16 +30,17 @@ _NEAR = 8.0  # what a head of the first layer adds to the score of its own dista
 class Recurrent(nn.Module):
     """Layers of gated recurrent units; each adds to what comes in, from the second on."""
 
-    def __init__(self, vocabulary: int, layers: int, width: int, dropout: float) -> None:
+    def __init__(self, vocabulary: int, layers: int, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
         self.embed = nn.Embedding(vocabulary, width)
-        self.reads = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(layers))  # reset, update, new
-        self.recalls = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(layers))
-        self.head = nn.Linear(width, vocabulary)
+        inputs = (width, *(hidden for _ in range(layers - 1)))
+        self.reads = nn.ModuleList(nn.Linear(length, 3 * hidden) for length in inputs)  # reset, update, new
+        self.recalls = nn.ModuleList(nn.Linear(hidden, 3 * hidden) for _ in range(layers))
+        self.head = nn.Linear(hidden, vocabulary)
 
     def forward(self, token: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Token (batch, 1) and state (batch, layers, width) to scores (batch, vocabulary) and the next state."""
+        """Token (batch, 1) and state (batch, layers, hidden) to scores (batch, vocabulary) and the next state."""
         x = self.embed(token)[:, 0]  # (batch, width)
         states = []
         for number, read, recall in self._cells():
@@ -61,17 +59,17 @@ class Recurrent(nn.Module):
         return self._run(tokens, noise)[0]
 
     def memories(self, tokens: Tensor) -> dict[str, Tensor]:
-        """``state`` (batch, tokens, layers, width) before each token."""
-        after = torch.stack(self._run(tokens, None)[1], dim=2)  # (batch, tokens, layers, width)
+        """``state`` (batch, tokens, layers, hidden) before each token."""
+        after = torch.stack(self._run(tokens, None)[1], dim=2)  # (batch, tokens, layers, hidden)
         return {"state": functional.pad(after, (0, 0, 0, 0, 1, 0))[:, :-1]}
 
     def _run(self, tokens: Tensor, noise: Generator | None) -> tuple[Tensor, list[Tensor]]:
         x = self._dropped(self.embed(tokens), noise)
-        begin = x.new_zeros(1, len(x), x.shape[2])
+        begin = x.new_zeros(1, len(x), self.head.in_features)
         found = []
         for number, read, recall in self._cells():
             weights = (read.weight, recall.weight, read.bias, recall.bias)
-            states, _ = torch.gru(x, begin, weights, True, 1, 0.0, False, False, True)  # (batch, tokens, width)
+            states, _ = torch.gru(x, begin, weights, True, 1, 0.0, False, False, True)  # (batch, tokens, hidden)
             found.append(states)
             kept = self._dropped(states, noise)
             x = kept if number == 0 else x + kept
@@ -92,14 +90,24 @@ class Transformer(nn.Module):
     n modulo ``context``. Only distances count, so a text may be as long as it likes.
     """
 
-    def __init__(self, vocabulary: int, context: int, layers: int, width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        context: int,
+        width: int,
+        heads: int,
+        length: int,
+        hidden: Sequence[int],
+        dropout: float,
+    ) -> None:
         super().__init__()
+        layers = len(hidden)
         self.context = context
         self.heads = heads
         self.dropout = dropout
         self.embed = nn.Embedding(vocabulary, width)
         self.distances = nn.Embedding(context, layers * heads)  # what a distance adds to a head's score
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, heads, length, wide) for wide in hidden)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary)
         with torch.no_grad():
@@ -112,10 +120,10 @@ class Transformer(nn.Module):
         Args:
             token: (batch, 1).
             position: (batch, 1), how many tokens came before.
-            keys: (batch, layers * heads, context, width / heads), the ring; ``values`` likewise.
+            keys: (batch, layers * heads, context, length), the ring; ``values`` likewise.
 
         Returns:
-            scores (batch, vocabulary), and the token's keys and values (batch, layers * heads, width / heads), which
+            scores (batch, vocabulary), and the token's keys and values (batch, layers * heads, length), which
             belong into place ``position`` modulo ``context`` of the rings before the next step.
         """
         x = self.embed(token)[:, 0]  # (batch, width)
@@ -138,7 +146,7 @@ class Transformer(nn.Module):
         return self._run(tokens, noise)[0]
 
     def memories(self, tokens: Tensor) -> dict[str, Tensor]:
-        """``keys`` and ``values`` (batch, layers * heads, tokens, width / heads) of every token of the row."""
+        """``keys`` and ``values`` (batch, layers * heads, tokens, length) of every token of the row."""
         _, keys, values = self._run(tokens, None)
         return {"keys": torch.cat(keys, dim=1), "values": torch.cat(values, dim=1)}
 
@@ -162,15 +170,16 @@ class Transformer(nn.Module):
 class Layer(nn.Module):
     """Attention, then a hidden part; each adds to what comes in. A fresh layer adds nothing."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, length: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
+        self.length = length
         self.norm = nn.LayerNorm(width)
-        self.looks = nn.Linear(width, 3 * width)  # query, key, value
-        self.mixes = nn.Linear(width, width)
+        self.looks = nn.Linear(width, 3 * heads * length)  # query, key, value
+        self.mixes = nn.Linear(heads * length, width)
         self.hidden_norm = nn.LayerNorm(width)
-        self.widens = nn.Linear(width, WIDER * width)
-        self.narrows = nn.Linear(WIDER * width, width)
+        self.widens = nn.Linear(width, hidden)
+        self.narrows = nn.Linear(hidden, width)
         for last in (self.mixes, self.narrows):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -178,32 +187,32 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, added: Tensor, own: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One token: x (batch, width), the ring's (batch, heads, context, width / heads), and what distances add.
+        """One token: x (batch, width), the ring's (batch, heads, context, length), and what distances add.
 
         ``added`` (batch, heads, context) is for the ring's places, ``own`` (heads,) for the token itself.
         """
-        batch, width = x.shape
+        batch = len(x)
         query, key, value = (
-            part.reshape(batch, self.heads, 1, width // self.heads) for part in self.looks(self.norm(x)).chunk(3, dim=1)
+            part.reshape(batch, self.heads, 1, self.length) for part in self.looks(self.norm(x)).chunk(3, dim=1)
         )
-        query = query / math.sqrt(width // self.heads)
+        query = query / math.sqrt(self.length)
         before = torch.matmul(query, keys.transpose(2, 3)) + added[:, :, None]  # (batch, heads, 1, context)
         now = (query * key).sum(dim=3, keepdim=True) + own[:, None, None]  # (batch, heads, 1, 1)
         shares = torch.softmax(torch.cat((before, now), dim=3), dim=3)
         found = torch.matmul(shares[..., :-1], values) + shares[..., -1:] * value
-        x = x + self.mixes(found.reshape(batch, width))
+        x = x + self.mixes(found.reshape(batch, self.heads * self.length))
         return x + self._hidden(x), key[:, :, 0], value[:, :, 0]
 
     def whole(self, x: Tensor, added: Tensor, rate: float, noise: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """A row: x (batch, tokens, width); ``added`` (heads, tokens, tokens). Keys (batch, heads, tokens, ...)."""
-        batch, tokens, width = x.shape
+        batch, tokens, _ = x.shape
         query, key, value = (
-            part.reshape(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
+            part.reshape(batch, tokens, self.heads, self.length).transpose(1, 2)
             for part in self.looks(self.norm(x)).chunk(3, dim=2)
         )
-        query = query / math.sqrt(width // self.heads)
+        query = query / math.sqrt(self.length)
         shares = torch.softmax(torch.matmul(query, key.transpose(2, 3)) + added, dim=3)
-        found = torch.matmul(shares, value).transpose(1, 2).reshape(batch, tokens, width)
+        found = torch.matmul(shares, value).transpose(1, 2).reshape(batch, tokens, self.heads * self.length)
         x = x + dropped(self.mixes(found), rate, noise)
         return x + dropped(self._hidden(x), rate, noise), key, value
 

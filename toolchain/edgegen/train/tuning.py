@@ -55,7 +55,7 @@ def read_tune_settings(table: Mapping[str, Any], source: str) -> TuneSettings:
             where=f"{source}, [tune.space]",
             expected='a setting and its values, e.g. "train.learning_rate" = { low = 1e-4, high = 1e-2, log = true }',
         )
-    _check_storage(settings.storage, source)
+    check_storage(settings.storage, f"{source}, [tune] storage")
     for path, values in settings.space.items():
         _check(path, values, f"{source}, [tune.space]")
     return settings
@@ -84,14 +84,18 @@ def _suggest(trial: Trial, path: str, values: Range) -> Any:
     return trial.suggest_float(path, float(values.low), float(values.high), step=step, log=values.log)
 
 
-def _check_storage(storage: str, source: str) -> None:
-    """The text is never shown: it may hold a password."""
+def check_storage(storage: str, where: str) -> None:
+    """Refuses a URL with a password in it; the text is never shown.
+
+    Raises:
+        UsageError: there is one.
+    """
     _, mark, rest = storage.partition("://")
     user, at, _ = rest.partition("?")[0].rpartition("@")
     if mark and ((at and ":" in user) or "password" in rest.partition("?")[2]):
         raise UsageError(
             "the database's URL holds a password",
-            where=f"{source}, [tune] storage",
+            where=where,
             expected="a URL without one: a project file is shared and kept",
             next_step="set PGPASSWORD in the environment, or write a password file (~/.pgpass)",
         )

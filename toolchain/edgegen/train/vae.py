@@ -21,6 +21,7 @@ from edgegen.train.image_models import (
     check_image_settings,
     complete_image_settings,
     draw_image_inputs,
+    drawing_groups,
     drawing_network,
     image_meaning,
     image_signature,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from edgegen.data.dataset import Form, Part
+    from edgegen.train.narrowing import Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,6 @@ class _Vae:
     settings: type = VaeSettings
     output: Output = "image"
     tokens = False
-    widths = "decoder_channels"
 
     def complete(self, settings: VaeSettings, form: Form) -> VaeSettings:
         """Side, channels and the number of classes are the data's."""
@@ -137,6 +138,10 @@ class _Vae:
     def meaning(self, settings: VaeSettings) -> Mapping[str, str]:
         """What latent and condition are."""
         return image_meaning(settings)
+
+    def groups(self, settings: VaeSettings) -> tuple[Group, ...]:
+        """See ``image_models.drawing_groups``."""
+        return drawing_groups(settings, "decoder_channels")
 
     def draw(
         self, settings: VaeSettings, samples: int, seed: int, *, part: Part | None = None, model: Any = None

@@ -1,20 +1,116 @@
-"""Distillation: a narrower student, started from the parent's most important channels, learns its answers."""
+"""Distillation: a smaller student, made from its parent where that can be, learns what the parent answers."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from edgegen.compress.context import StepContext
+from edgegen.compress.distill.objectives import Objectives, needs_whole
 from edgegen.compress.distill.settings import Distilled
-from edgegen.compress.prune.shrink import shrink
+from edgegen.compress.distill.student import begin, student_settings
+from edgegen.compress.distill.whole import Whole
+from edgegen.compress.distill.written import write_rows
+from edgegen.compress.fit import Schedule, fit, fixed_threads
+from edgegen.compress.lessons import Lessons, step_seed
+from edgegen.core.digests import sha256_file
+from edgegen.core.errors import BuildError
+from edgegen.core.records import write_record
+from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, save_deployed
+from edgegen.train.families import find_family
+
+_WRITTEN_ROWS = 4096
+"""Rows that the parent writes, at most: 260,000 tokens at a context of 64, two minutes of one core at most."""
 
 
 def apply(source: Path, folder: Path, settings: Distilled, context: StepContext) -> Mapping[str, Any]:
     """Writes the student.
 
     Raises:
-        BuildError: the family cannot be narrowed, there is no parent, or training made it worse.
+        BuildError: there is no parent, an objective that such a model cannot have, or training made it worse.
+        UsageError: settings of the student that its family does not have.
     """
-    return shrink(source, folder, settings.width, settings, context, task="distill")
+    schedule = Schedule(
+        steps=settings.steps, batch=settings.batch, learning_rate=settings.learning_rate, average=settings.average
+    )
+    with fixed_threads(context.threads):
+        module, family, shape = load_deployed(source)
+        parent, _, parent_shape = load_deployed(context.need_parent())
+        smaller = student_settings(family, shape, settings)
+        lessons = Lessons(family, parent_shape, context.data, augmented=context.augmented)
+        if smaller == shape:
+            save_deployed(copy.deepcopy(module), family, shape, folder)
+            return {}
+        begun = begin(module, family, shape, smaller, lessons, settings.start, context.seed)
+        student, whole = begun.module, None
+        if needs_whole(lessons, settings):
+            whole = Whole(family, smaller, student, context.need_parent())
+            student = whole.student
+        if settings.written:
+            _let_write(lessons, parent, family, parent_shape, settings, context)
+        untrained, task = lessons.likeness(student, parent, context.seed), lessons.task(student, context.seed)
+        teaching = Objectives(student, parent, lessons, settings, seed=context.seed, whole=whole, layers=begun.layers)
+        key = {
+            "task": "distill",
+            "settings": write_record(settings),
+            "seed": context.seed,
+            "threads": context.threads,
+            "torch": torch.__version__,
+            "augmented": None if context.augmented is None else write_record(context.augmented),
+            "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
+            "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
+        }
+        fit(
+            student,
+            parent,
+            lessons,
+            schedule,
+            context,
+            key=key,
+            task="distill",
+            teaching=teaching,
+            norms_learn=settings.batch > 1,
+        )
+        trained, after = lessons.likeness(student, parent, context.seed), lessons.task(student, context.seed)
+        if trained.worse_than(untrained) and (task is None or after is None or after > task):
+            raise BuildError(
+                f"distill made the model worse: {untrained.metric} {untrained.mean:.3g} -> {trained.mean:.3g}",
+                where=str(source),
+                next_step=f"lower learning_rate (now {settings.learning_rate}) or raise steps (now {settings.steps})",
+            )
+        parents = lessons.task(parent, context.seed)
+    save_deployed(student, family, smaller, folder)
+    before, now = write_record(shape), write_record(smaller)
+    return {
+        "student": {name: {"before": before[name], "now": now[name]} for name in now if now[name] != before[name]},
+        "began_as": begun.said,
+        "compared_layers": len(teaching.taps),
+        **trained.figures(),
+        **({} if after is None else {"true_loss": round(after, 4), "parents_true_loss": round(parents or 0.0, 4)}),
+        "untrained": untrained.figures(),
+    }
+
+
+def _let_write(
+    lessons: Lessons, parent: nn.Module, family: str, shape: Any, settings: Distilled, context: StepContext
+) -> None:
+    """Has the parent write rows, which are then read as lessons.
+
+    Raises:
+        BuildError: it writes none.
+    """
+    if not find_family(family).tokens:
+        raise BuildError(
+            f"models of the family {family!r} write no rows of tokens",
+            where="[compress.distilled] written",
+            expected="a model of sequences; generators are asked noise and look at no data as they are",
+            next_step="set written = 0",
+        )
+    rows = min(_WRITTEN_ROWS, settings.steps * settings.batch)
+    context.progress.say(f"distill: the parent writes {rows} rows")
+    lessons.read_too(write_rows(parent, family, shape, rows, step_seed(context.seed, -6)), settings.written)

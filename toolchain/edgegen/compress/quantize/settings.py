@@ -17,11 +17,38 @@ def _weights_per_scale() -> Any:
     )
 
 
+def _calibration_samples() -> Any:
+    return setting(256, doc="calibration inputs used, at most", minimum=1, maximum=100_000)
+
+
+def _keep_float(default: tuple[str, ...] = ()) -> Any:
+    return setting(
+        default,
+        doc="patterns of what stays in float: operator types, names of operators or of what they give, "
+        "e.g. 'ConvTranspose' or '*head*'",
+    )
+
+
+def _rounding() -> Any:
+    return setting(
+        "nearest",
+        doc="nearest; adaptive: to the integers that together change the layer's output least on calibration inputs",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightGranularity:
     """How many weights share one scale."""
 
     weights_per_scale: int = _weights_per_scale()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicInt8:
+    """Dynamic int8 in ONNX."""
+
+    weights_per_scale: int = _weights_per_scale()
+    keep_float: tuple[str, ...] = _keep_float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +60,45 @@ class WeightInt8:
         "load",
         doc="load: the runtime expands the weights once; run: at every inference (DequantizeLinear)",
     )
+    method: Literal["rtn", "gptq"] = setting(
+        "rtn",
+        doc="rtn: each weight to the nearest; gptq: later weights make up for the errors of earlier ones (onnx only)",
+    )
+    block: int = setting(
+        0,
+        doc="inputs of an output channel that share a scale; 0: all of them (onnx only)",
+        minimum=0,
+        maximum=65_536,
+    )
+    calibration_samples: int = _calibration_samples()
+    keep_float: tuple[str, ...] = _keep_float()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightInt4:
+    """4-bit weights in ONNX, expanded to float, or of matrix products computed with as they are."""
+
+    method: Literal["rtn", "gptq"] = setting(
+        "gptq",
+        doc="rtn: each weight to the nearest; gptq: later weights make up for the errors of earlier ones",
+    )
+    block: int = setting(
+        32,
+        doc="inputs of an output channel that share a scale; of matrix products a power of two of 16 or more",
+        minimum=8,
+        maximum=1024,
+    )
+    expand: Literal["load", "run"] = setting(
+        "load",
+        doc="load: the runtime expands the weights once; run: at every inference, which takes less memory",
+    )
+    products: Literal["blocks", "expand"] = setting(
+        "expand",
+        doc="matrix products; expand: as all other operators; blocks: computed from the 4-bit weights (MatMulNBits), "
+        "which takes less memory and more instructions, on a core without dot product twice as many",
+    )
+    calibration_samples: int = _calibration_samples()
+    keep_float: tuple[str, ...] = _keep_float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +106,37 @@ class StaticInt8:
     """Static int8: activations get their ranges from calibration inputs."""
 
     weights_per_scale: int = _weights_per_scale()
-    calibration_samples: int = setting(256, doc="calibration inputs used, at most", minimum=1, maximum=100_000)
-    ranges: Literal["extremes", "percentile"] = setting(
-        "extremes",
-        doc="extremes seen, or the 99.99th percentile (onnx only; keeps every activation in memory)",
+    calibration_samples: int = _calibration_samples()
+    observer: Literal["minmax", "percentile", "entropy", "mse"] = setting(
+        "minmax",
+        doc="range of an activation: all values seen, 99.99 % of them, the least divergence or the least squared error",
     )
+    activations: Literal["asymmetric", "symmetric"] = setting(
+        "asymmetric", doc="asymmetric: from the lowest to the highest value; symmetric: as far below zero as above"
+    )
+    elementwise: Literal["auto", "float", "int8"] = setting(
+        "auto",
+        doc="additions, products, softmax and the like; auto: in onnx float, in litert int8",
+    )
+    keep_float: tuple[str, ...] = _keep_float()
+    rounding: Literal["nearest", "adaptive"] = _rounding()
+    equalize: bool = setting(
+        False, doc="scale channels between two layers so that their weights' ranges agree, before quantization"
+    )
+    correct_bias: bool = setting(
+        False, doc="shift each layer's bias by the mean error that quantization causes on calibration inputs"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticInt16:
+    """Static quantization with int16 activations and int8 weights, in ONNX."""
+
+    weights_per_scale: int = _weights_per_scale()
+    calibration_samples: int = _calibration_samples()
+    observer: Literal["minmax", "percentile", "entropy", "mse"] = setting(
+        "minmax",
+        doc="range of an activation: all values seen, 99.99 % of them, the least divergence or the least squared error",
+    )
+    keep_float: tuple[str, ...] = _keep_float()
+    rounding: Literal["nearest", "adaptive"] = _rounding()

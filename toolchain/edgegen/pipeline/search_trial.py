@@ -1,0 +1,170 @@
+"""One trial on one target: files made by stages that trials share, judged on inputs that leave the test part unseen."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgegen.bench.cost import measured_latency, read_reading
+from edgegen.core.errors import UsageError
+from edgegen.core.models import FORMATS
+from edgegen.core.records import write_record
+from edgegen.core.stages import Finished, Stage
+from edgegen.core.targets import TargetProfile
+from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
+from edgegen.devices.device import Device, Identity
+from edgegen.pipeline.make import Maker
+from edgegen.pipeline.model import TOOLS, load_inputs, load_targets
+from edgegen.pipeline.plan import Planned
+from edgegen.pipeline.prove import OUTPUTS, load_outputs
+
+
+class Judge:
+    """Makes candidates for one target and says what they cost there and how good they are."""
+
+    def __init__(
+        self,
+        maker: Maker,
+        profile: TargetProfile,
+        identity: Identity,
+        connect: Callable[[], Device],
+        inputs: Finished,
+        parents: Mapping[str, Planned],
+    ) -> None:
+        """``inputs``: all that a trial is judged on; ``parents``: the float model's candidate by format."""
+        self.maker = maker
+        self.profile = profile
+        self._identity = identity
+        self._connect = connect
+        self._inputs = inputs
+        self._parents = parents
+
+    @property
+    def samples(self) -> int:
+        """Inputs that a trial is judged on, if it is followed to the end."""
+        return int(self._inputs.record["samples"])
+
+    def made(self, planned: Planned) -> Finished:
+        """The exported file; ``record["refused"]`` says why it is not a candidate, or is empty."""
+        return self.maker.exported(planned)
+
+    def cost(self, planned: Planned, made: Finished) -> dict[str, Any]:
+        """What one inference costs on the target, and the file: see ``bench.front.Figures``."""
+        sample = self._rows(1)
+        stage = Stage(
+            name=f"count on {self.profile.name}",
+            version=1,
+            quiet=True,
+            inputs={"model": _file(planned, made).name, "inputs": self._inputs.digest},
+            settings=self._settings(planned),
+            tools=self._tools(),
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            reading = self._connect().measure(_file(planned, made), planned.runtime, sample)
+            return {"reading": write_record(reading)}
+
+        reading = read_reading(self.maker.stages.run(stage, work).record["reading"])
+        counted, clock = reading.counted, measured_latency(reading, self._identity)
+        return {
+            **file_figures(made),
+            "instructions": counted.instructions if counted else None,
+            "bytes_moved": counted.bytes_loaded + counted.bytes_stored if counted else None,
+            "latency_ms": clock.p50_ms if clock else None,
+            "peak_ram_bytes": reading.peak_ram_bytes,
+        }
+
+    def quality(self, planned: Planned, made: Finished, samples: int) -> dict[str, dict[str, float]]:
+        """Figures of the first ``samples`` inputs by part, all by the target's own kernels."""
+        parent = self._parents[planned.name.format]
+        return self._compared(
+            self._answers(parent, self.made(parent), samples), self._answers(planned, made, samples), samples
+        )
+
+    def quality_here(self, planned: Planned, made: Finished, samples: int) -> dict[str, dict[str, float]]:
+        """The same by this host's kernels: quick to have, and only good to tell what is far off."""
+        parent = self._parents[planned.name.format]
+        return self._compared(
+            self._answers_here(parent, self.made(parent), samples), self._answers_here(planned, made, samples), samples
+        )
+
+    def _answers(self, planned: Planned, made: Finished, samples: int) -> Finished:
+        stage = Stage(
+            name=f"answers on {self.profile.name}",
+            version=1,
+            quiet=True,
+            inputs={"model": _file(planned, made).name, "inputs": self._inputs.digest},
+            settings={**self._settings(planned), "samples": samples},
+            tools=self._tools(),
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            from edgegen.export.golden import npz_bytes
+
+            outputs = self._connect().run(_file(planned, made), planned.runtime, self._rows(samples))
+            (folder / OUTPUTS).write_bytes(npz_bytes(outputs))
+            return {}
+
+        return self.maker.stages.run(stage, work)
+
+    def _answers_here(self, planned: Planned, made: Finished, samples: int) -> Finished:
+        form = planned.name.format
+        stage = Stage(
+            name="answers on this host",
+            version=1,
+            quiet=True,
+            inputs={"model": _file(planned, made).name, "inputs": self._inputs.digest},
+            settings={"machine": machine_class(), "samples": samples},
+            tools={
+                **versions(TOOLS[form]),
+                "edgegen": source_digest("export"),
+                "edgegen_runtime": driver_digest(),
+            },
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            from edgegen.export.golden import npz_bytes
+            from edgegen.export.host_runtime import run_on_host
+
+            outputs = run_on_host(_file(planned, made), form, self._rows(samples))
+            (folder / OUTPUTS).write_bytes(npz_bytes(outputs))
+            return {}
+
+        return self.maker.stages.run(stage, work)
+
+    def _compared(self, parent: Finished, mine: Finished, samples: int) -> dict[str, dict[str, float]]:
+        from edgegen.bench.quality import known_quality, paired_quality, task_quality
+
+        output = self.maker.model.output
+        reference, outputs = (load_outputs(done.files[OUTPUTS].path) for done in (parent, mine))
+        figures = {"paired": paired_quality(reference, outputs, output)}
+        if output == "logits":
+            figures["task"] = task_quality(reference, outputs, lambda logits: logits)
+        targets = load_targets(self._inputs)
+        if targets is not None:
+            # An area under a curve needs samples of both kinds, which these need not have.
+            with contextlib.suppress(UsageError):
+                figures["known"] = known_quality(output, outputs, self._rows(samples), targets[:samples])
+        return figures
+
+    def _rows(self, samples: int) -> dict[str, Any]:
+        return {name: array[:samples] for name, array in load_inputs(self._inputs).items()}
+
+    def _settings(self, planned: Planned) -> dict[str, str]:
+        return {"runtime": planned.runtime, "profile": self.profile.digest, "device": self._identity.kind}
+
+    def _tools(self) -> dict[str, str]:
+        return {**self._identity.tools, **versions(("numpy",)), "edgegen": source_digest("devices", "bench")}
+
+
+def file_figures(made: Finished) -> dict[str, Any]:
+    """What is known of a file before it runs."""
+    export = made.record["export"]
+    census = export["census"]
+    return {"size_bytes": export["size_bytes"], "macs": census["macs"], "parameters": census["parameters"]}
+
+
+def _file(planned: Planned, made: Finished) -> Path:
+    return made.files[FORMATS[planned.name.format]].path
