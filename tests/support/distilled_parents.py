@@ -21,7 +21,7 @@ PARENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "flow": ("flow", {"layers": 2, "width": 16, "kind": "realnvp"}),
     "gru": ("autoregressive", {"cell": "gru", "layers": 2, "width": 16}),
     "transformer": ("autoregressive", {"cell": "transformer", "layers": 2, "width": 16, "heads": 4}),
-    "classifier": ("classifier", {"architecture": "ds-cnn", "widths": (8, 8, 16)}),
+    "classifier": ("classifier", {"architecture": "cnn1d", "widths": (8, 16)}),
     "regressor": ("regressor", {"architecture": "mlp", "widths": (32, 16)}),
     "autoencoder": ("autoencoder", {"kind": "dense", "widths": (16, 16), "bottleneck": 4}),
 }
@@ -48,7 +48,7 @@ def parent_of(name: str, folder: Path, *, validation: int = 8) -> StepContext:
         with torch.no_grad():
             for tensor_name, tensor in kind.deployed(model).named_parameters():
                 if tensor.ndim > 1 and "distances" not in tensor_name:
-                    tensor.add_(torch.randn(tensor.shape) * 0.3 / tensor[0].numel() ** 0.5)
+                    tensor.mul_(2.0)
     if name in ("classifier", "autoencoder"):
         _train(kind, model, complete, dataset)
     model.eval()
@@ -74,13 +74,14 @@ def _dataset(name: str, validation: int) -> DataSet:
         if form.kind == "tokens":
             x: Any = draw.integers(0, len(form.vocabulary), (samples, *form.shape))
         elif form.kind == "images":
-            bright = (np.arange(samples) % 3 + 1).reshape(-1, 1, 1, 1) / 3
-            x = (draw.random((samples, *form.shape)) * bright).astype(np.float32)
+            x = draw.random((samples, *form.shape), dtype=np.float32)
         else:
             x = draw.standard_normal((samples, *form.shape)).astype(np.float32)
         y: Any = None
         if form.classes:
             y = np.arange(samples) % len(form.classes)
+            if form.kind != "images":
+                x = (x + y.reshape(-1, *[1] * (x.ndim - 1))).astype(np.float32)
         if form.targets:
             y = (x[:, :2] * np.float32([1, 100]) + 3).astype(np.float32)
         parts[part] = Part(x=x, y=y)
@@ -88,7 +89,9 @@ def _dataset(name: str, validation: int) -> DataSet:
 
 
 def _form(name: str) -> Form:
-    if name in ("vae", "gan", "classifier"):
+    if name == "classifier":
+        return replace(vector_form(classes=3, kind="series"), shape=(3, 16), features=("a", "b", "c"))
+    if name in ("vae", "gan"):
         return image_form(side=8, classes=3)
     if name in ("gru", "transformer"):
         return token_form(context=8, vocabulary="abcde")

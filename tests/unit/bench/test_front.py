@@ -23,7 +23,12 @@ from edgegen.bench.front import (
 from edgegen.bench.front_screen import Seen, ended, expected_instructions, screened
 
 PARENTS = (
-    {"instructions": 1000, "size_bytes": 400, "peak_ram_bytes": 900, "quality": {"known": {"accuracy_ratio_mean": 0.8}}},
+    {
+        "instructions": 1000,
+        "size_bytes": 400,
+        "peak_ram_bytes": 900,
+        "quality": {"known": {"accuracy_ratio_mean": 0.8}},
+    },
     {"instructions": 800, "size_bytes": 500, "peak_ram_bytes": 700, "quality": {"known": {"accuracy_ratio_mean": 0.9}}},
 )
 
@@ -184,7 +189,12 @@ def test_a_file_is_ended_after_few_inputs_only_if_it_is_clearly_beaten(item, is_
 def test_what_is_told_apart_by_its_task_alone_is_followed():
     objectives = (*OBJECTIVES, task_objective("accuracy_ratio_mean", "higher", 0.1, PARENTS))
     other = Seen(
-        name="other", kind=(), size_bytes=100, macs=1, host={}, few=figures(200, 100, psnr_db_mean=50.0, accuracy_ratio_mean=0.8)
+        name="other",
+        kind=(),
+        size_bytes=100,
+        macs=1,
+        host={},
+        few=figures(200, 100, psnr_db_mean=50.0, accuracy_ratio_mean=0.8),
     )
     mine = figures(300, 150, psnr_db_mean=40.0, accuracy_ratio_mean=0.85)
     assert not ended(Seen(name="x", kind=(), size_bytes=150, macs=1, host={}, few=mine), [other], objectives)

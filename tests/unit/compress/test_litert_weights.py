@@ -95,7 +95,7 @@ def test_rounding_by_inputs_beats_rounding_to_the_nearest(forms: Path, context: 
     for method in ("rtn", "gptq", "adaptive"):
         folder = tmp_path / method
         folder.mkdir()
-        settings = LitertInt4(method=method, convolutions="int4")  # type: ignore[arg-type]
+        settings = LitertInt4(method=method, convolutions="int4", weights_per_scale=1)  # type: ignore[arg-type]
         figures = apply_weight_int4(forms / "litert", folder, settings, replace(context, inputs=inputs))
         found[method] = error(folder / "model.tflite", forms / "litert" / "model.tflite")
         assert ("layers_rounded" in figures) == (method != "rtn")

@@ -72,9 +72,12 @@ def test_plan_says_what_the_target_cannot_run() -> None:
     assert planned[1].not_built == "raspberrypi4 has no runtime for litert"
 
 
-def test_plan_gives_the_reason_of_a_step_that_does_not_exist() -> None:
-    planned = plan(_project("weight-int4"), load_target("raspberrypi4"))
-    assert all(item.not_built for item in planned[2:])
+def test_plan_gives_the_reason_of_a_step_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {key: step for key, step in plan_module.STEPS.items() if key != ("float16", "litert")}
+    monkeypatch.setattr(plan_module, "STEPS", steps)
+    monkeypatch.setattr(plan_module, "NOT_BUILT", {("float16", "litert"): "nobody has written it"})
+    planned = plan(_project("float16"), load_target("raspberrypi4"))
+    assert [item.not_built for item in planned[2:]] == ["", "nobody has written it"]
 
 
 @pytest.mark.parametrize("recipe", ["pruned", "distilled+static-int8"])

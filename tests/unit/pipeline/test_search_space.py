@@ -54,16 +54,16 @@ def project(**more):
 
 def space(allowed=(), **more):
     asked = project(**more)
-    return Space(
-        project=asked, profiles=(load_target("raspberrypi4"),), allowed=tuple(allowed), formats=asked.formats
-    )
+    return Space(project=asked, profiles=(load_target("raspberrypi4"),), allowed=tuple(allowed), formats=asked.formats)
 
 
 def test_presets_are_the_float_models_and_every_step_alone_in_every_format():
     found = [(point["recipe"], point["format"]) for point in space().presets()]
     assert found[:2] == [("float32", "onnx"), ("float32", "litert")]
     assert len(set(found)) == len(found)
-    planned = plan(project(recipes=tuple({name for name, form in STEPS if name != "float32"})), load_target("raspberrypi4"))
+    planned = plan(
+        project(recipes=tuple({name for name, form in STEPS if name != "float32"})), load_target("raspberrypi4")
+    )
     buildable = {(item.name.recipe, item.name.format) for item in planned if not item.not_built}
     assert set(found) == buildable
 
@@ -95,7 +95,9 @@ def test_parameters_are_what_would_have_drawn_the_point():
 
 def test_families_without_widths_lack_what_narrows(monkeypatch):
     monkeypatch.setattr(plan_module, "_unfit", lambda steps, family, *_: "names none" if "pruned" in steps else "")
-    assert not any("pruned" in point["recipe"].split("+") for point in [*space().presets(), *drawn(space(), 60)] if point)
+    assert not any(
+        "pruned" in point["recipe"].split("+") for point in [*space().presets(), *drawn(space(), 60)] if point
+    )
 
 
 def test_only_allowed_steps_are_used():
@@ -105,7 +107,7 @@ def test_only_allowed_steps_are_used():
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sparse:
+class Thinned:
     ratio: float = setting(0.5, doc="", search=(0.25, 0.75))
     order: Literal["rows", "columns"] = setting("rows", doc="")
     keep: bool = setting(False, doc="", search=())
@@ -113,18 +115,18 @@ class Sparse:
 
 
 def test_a_new_step_brings_its_dimensions_along(monkeypatch):
-    step = Step(name="sparse", form="onnx", target="edgegen.compress.prune.sparse:apply", settings=Sparse)
-    table = {**STEPS, ("sparse", "onnx"): step}
+    step = Step(name="thinned", form="onnx", target="edgegen.compress.prune.thinned:apply", settings=Thinned)
+    table = {**STEPS, ("thinned", "onnx"): step}
     for module in (compress_steps, compress_space, plan_module):
         monkeypatch.setattr(module, "STEPS", table)
-    assert choices(step, Sparse(ratio=0.4)) == {"ratio": (0.4, 0.25, 0.75), "order": ("rows", "columns")}
+    assert choices(step, Thinned(ratio=0.4)) == {"ratio": (0.4, 0.25, 0.75), "order": ("rows", "columns")}
     assert role(step) == "change"
-    where = space(allowed=("sparse", "static-int8"), formats=("onnx",))
+    where = space(allowed=("thinned", "static-int8"), formats=("onnx",))
     found = [point for point in drawn(where, 40) if point]
-    assert {point["recipe"] for point in found} == {"sparse", "static-int8", "sparse+static-int8"}
-    tried = {(own["ratio"], own["order"]) for point in found if (own := point["settings"].get("sparse"))}
+    assert {point["recipe"] for point in found} == {"thinned", "static-int8", "thinned+static-int8"}
+    tried = {(own["ratio"], own["order"]) for point in found if (own := point["settings"].get("thinned"))}
     assert len(tried) == 6
-    assert {point["settings"]["sparse"]["seed"] for point in found if "sparse" in point["settings"]} == {1}
+    assert {point["settings"]["thinned"]["seed"] for point in found if "thinned" in point["settings"]} == {1}
 
 
 def test_the_projects_own_settings_are_the_first_choice():
@@ -149,7 +151,8 @@ def test_every_step_of_the_table_has_a_role_and_choices_that_its_record_takes():
 # -- points ----------------------------------------------------------------------------------------------------------
 
 FRONT = """{"schema_version": 1, "points": [
-  {"name": "p03", "recipe": "static-int8", "format": "onnx", "settings": {"static-int8": {"calibration_samples": 9}}, "trial": 2}
+  {"name": "p03", "recipe": "static-int8", "format": "onnx", "trial": 2,
+   "settings": {"static-int8": {"calibration_samples": 9}}}
 ]}"""
 
 
@@ -186,7 +189,8 @@ def test_a_point_is_read_strictly(point, says):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"schema_version": 2, "points": []}', '{"schema_version": 1}', FRONT.replace("recipe", "recipes")]
+    "text",
+    ["{", "[]", '{"schema_version": 2, "points": []}', '{"schema_version": 1}', FRONT.replace("recipe", "recipes")],
 )
 def test_a_front_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "front.json").write_text(text)

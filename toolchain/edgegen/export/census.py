@@ -95,11 +95,11 @@ def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
 
 def _with_plain_products(model: ModelProto) -> ModelProto:
     """The model with a MatMul in place of every MatMulNBits, behind which onnx's inference would know no shape."""
-    from onnx import ModelProto, TensorProto, helper
+    from onnx import TensorProto, helper
 
     if not any(node.op_type == "MatMulNBits" for node in model.graph.node):
         return model
-    copy = ModelProto.FromString(model.SerializeToString())
+    copy: ModelProto = type(model).FromString(model.SerializeToString())
     for place, node in enumerate(copy.graph.node):
         sizes = {attribute.name: attribute.i for attribute in node.attribute}
         if node.op_type != "MatMulNBits" or not {"K", "N"} <= sizes.keys() or len(node.input) < 2:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from edgegen.compress.steps import NOT_BUILT, STEPS, read_settings, step_names
+from edgegen.compress.steps import NOT_BUILT, STEPS, Step, read_settings, step_names
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import nearest
 from edgegen.core.models import CandidateName
@@ -83,8 +83,12 @@ def plan_point(project: Project, profile: TargetProfile, name: str, point: Point
                 where=f"{where}, settings",
                 expected=f"a table for a step of the recipe {point.recipe!r}{nearest(step, steps)}",
             )
-    own = {step: {**project.steps.get(step, {}), **point.settings.get(step, {})} for step in steps}
-    known = step_settings(replace(project, source=where, steps={step: table for step, table in own.items() if table}))
+    # Only the forms that the point works on: of a step's siblings on others the same key may take other values.
+    known = {
+        (name, form): _settings(step, {**project.steps.get(name, {}), **point.settings.get(name, {})}, where)
+        for (name, form), step in STEPS.items()
+        if name in steps and form in ("torch", point.format)
+    }
     planned = _planned(steps, point.format, profile, project.family, known)
     return replace(planned, name=replace(planned.name, point=name))
 
@@ -104,17 +108,15 @@ def step_settings(project: Project) -> dict[tuple[str, str], Any]:
                 where=f"{project.source}, [compress]",
                 expected=f"recipes, or the name of a step{nearest(name, step_names())}",
             )
-    read = {}
-    for (name, form), step in STEPS.items():
-        table = project.steps.get(name, {})
-        own = {item.name for item in fields(step.settings)}
-        others = {
-            item.name for (other, _), sibling in STEPS.items() if other == name for item in fields(sibling.settings)
-        }
-        read[name, form] = read_settings(
-            step, {key: value for key, value in table.items() if key in own or key not in others}, project.source
-        )
-    return read
+    return {key: _settings(step, project.steps.get(step.name, {}), project.source) for key, step in STEPS.items()}
+
+
+def _settings(step: Step, table: Mapping[str, Any], source: str) -> Any:
+    own = {item.name for item in fields(step.settings)}
+    others = {
+        item.name for (other, _), sibling in STEPS.items() if other == step.name for item in fields(sibling.settings)
+    }
+    return read_settings(step, {key: value for key, value in table.items() if key in own or key not in others}, source)
 
 
 def _read(recipe: str, where: str) -> tuple[str, ...]:

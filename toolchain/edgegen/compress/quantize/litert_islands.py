@@ -162,7 +162,7 @@ def choose(
         config: of the layers; operators that the quantizer has nothing for in it stay in float.
         elementwise: see ``litert_settings``.
         floats: places that a person keeps in float.
-        broken: names of tensors that hold values that are not finite.
+        broken: names of tensors that hold values without bounds.
         least_row: weights that a row of a table must have to be int8.
     """
     found = nodes(model)
@@ -199,9 +199,12 @@ def _refused(
         if node.place in floats:
             reasons[node.place] = "kept by keep_float"
         elif not touched.isdisjoint(broken):
-            reasons[node.place] = "its values are not all finite"
+            reasons[node.place] = "its values have no bounds"
         elif not allows(node.kind, config) or (node.kind in LAYERS and node.outputs[0] not in weighted):
             reasons[node.place] = "no integer form in ai-edge-quantizer"
+        elif node.kind == "SUB" and config.activation_tensor_config.num_bits == 16:
+            # sub.cc: "data->input1_shift == 0 || data->input2_shift == 0 was not true"
+            reasons[node.place] = "the runtime refuses it in int16 unless a scale is a power of two"
         elif elementwise == "auto" and node.kind == "TRANSPOSE_CONV":
             channels = int(main.tensors[weighted[node.outputs[0]].weights].shape[3])
             if channels < LEAST_CHANNELS:

@@ -122,6 +122,7 @@ class LitertWeightInt8:
 class LitertInt4:
     """4-bit weights in LiteRT, expanded to float (weight-int4) or as they are (dynamic-int4)."""
 
+    weights_per_scale: int = _weights_per_scale()
     method: Literal["rtn", "gptq", "adaptive"] = _method("adaptive")
     block: Literal[0, 32, 64, 128, 256] = setting(
         32,

@@ -16,6 +16,10 @@ from edgegen.core.ports import Tensors
 from edgegen.export.quiet import quiet
 
 Array = np.ndarray[Any, Any]
+_UNBOUNDED = 1e30
+"""From here on a value stands for an infinite one: the converter writes a mask of minus infinity as the lowest float32,
+of which a scale of 10^36 would come."""
+
 Seen = Callable[[int], Array]
 
 
@@ -61,7 +65,7 @@ def moving(model: Any) -> list[int]:
 def ranges(
     path: Path, inputs: Tensors, samples: int, *, method: str, bits: int, symmetric: bool
 ) -> tuple[dict[str, tuple[float, float]], set[str]]:
-    """The range of every float tensor by its name, and the names of those that hold values that are not finite."""
+    """The range of every float tensor by its name, and the names of those that hold values without bounds."""
     model = open_litert(path)
     observers: dict[int, Observer] = {
         index: make_observer(method, bits=bits, symmetric=symmetric) for index in moving(model)
@@ -70,7 +74,7 @@ def ranges(
     for seen in watched(path, inputs, samples):
         for index, observer in observers.items():
             values = seen(index)
-            if not np.isfinite(values).all():
+            if not (np.abs(values) < _UNBOUNDED).all():
                 broken.add(index)
             elif index not in broken:
                 observer.observe(values)

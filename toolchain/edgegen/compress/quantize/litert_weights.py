@@ -87,8 +87,9 @@ def _four(source: Path, folder: Path, settings: LitertInt4, context: StepContext
         narrow = node.place not in eights and _bits_of(layer, settings) == "int4"
         fine = settings.block and not _row(model, layer) % settings.block
         wanted = [make(4, BLOCKS[settings.block])] if narrow and fine else []
-        wanted += [make(4, CHANNEL)] if narrow else []
-        wanted.append(make(8, CHANNEL))
+        long = layer.kind != "FULLY_CONNECTED" or _row(model, layer) >= settings.weights_per_scale
+        wanted += [make(4, CHANNEL if long else TENSOR)] if narrow else []
+        wanted.append(make(8, CHANNEL if long else TENSOR))
         config = next((config for config in wanted if allows(node.kind, config)), None)
         if node.place in floats or config is None:
             bits["float32"] += 1

@@ -34,6 +34,9 @@ def apply(source: Path, folder: Path, settings: StaticInt8, context: StepContext
 def apply_int16(source: Path, folder: Path, settings: StaticInt16, context: StepContext) -> dict[str, Any]:
     """Writes the model with int16 activations, symmetric, and int8 weights; returns what was done.
 
+    onnxruntime has no int16 kernels: it computes in float and rounds in between, which costs more instructions than
+    the float model. The file is for other runtimes, and for trying out what int16 activations spoil.
+
     Raises:
         BuildError: see ``onnx_static.quantize``.
     """
@@ -49,4 +52,4 @@ def apply_int16(source: Path, folder: Path, settings: StaticInt16, context: Step
         equalize=False,
         correct_bias=False,
     )
-    return quantize(source, folder, plan, context)
+    return {**quantize(source, folder, plan, context), "computed_in": "float: the runtime has no int16 kernels"}
