@@ -48,7 +48,7 @@ def parent_of(name: str, folder: Path, *, validation: int = 8) -> StepContext:
         with torch.no_grad():
             for tensor_name, tensor in kind.deployed(model).named_parameters():
                 if tensor.ndim > 1 and "distances" not in tensor_name:
-                    tensor.mul_(2.0)
+                    tensor.add_(torch.randn(tensor.shape) / tensor[0].numel() ** 0.5)
     if name in ("classifier", "autoencoder"):
         _train(kind, model, complete, dataset)
     model.eval()

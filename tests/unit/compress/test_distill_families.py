@@ -24,12 +24,12 @@ from support.distilled_parents import parent_of
 STUDENTS: dict[str, Distilled] = {
     "vae": Distilled(steps=45, batch=8, truth=0.01, perceptual=0.01, features=0.01, attention=0.01),
     "gan": Distilled(steps=25, batch=8, adversarial=0.01, perceptual=0.01, average=0.9),
-    "flow": Distilled(steps=45, batch=16, truth=0.01, features=0.01),
-    "gru": Distilled(steps=25, batch=8, temperature=2.0, written=0.5, features=0.01),
-    "transformer": Distilled(steps=25, batch=8, student={"layers": 1}, attention=0.1, features=0.1, truth=0.01),
-    "classifier": Distilled(steps=25, batch=16, temperature=2.0, truth=0.01, features=0.01, attention=0.1),
-    "regressor": Distilled(steps=25, batch=16, features=0.01, truth=0.01, student={"widths": [16]}),
-    "autoencoder": Distilled(steps=25, batch=16, truth=0.01, features=0.01),
+    "flow": Distilled(steps=100, batch=16, truth=0.01, features=0.01),
+    "gru": Distilled(steps=60, batch=8, temperature=2.0, written=0.5, features=0.01),
+    "transformer": Distilled(steps=60, batch=8, student={"layers": 1}, attention=0.1, features=0.1, truth=0.01),
+    "classifier": Distilled(steps=150, batch=16, temperature=2.0, truth=0.01, features=0.01, attention=0.1),
+    "regressor": Distilled(steps=200, batch=16, features=0.01, truth=0.01, student={"widths": [16]}),
+    "autoencoder": Distilled(steps=200, batch=16, truth=0.01, features=0.01),
 }
 
 

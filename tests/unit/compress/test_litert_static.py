@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("ai_edge_quantizer")
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.quantize import litert_static
+from edgegen.compress.quantize import litert_static, litert_write
 from edgegen.compress.quantize.litert_equalize import equalize
 from edgegen.compress.quantize.litert_graph import layers, open_litert, stored
 from edgegen.compress.quantize.litert_islands import FEW_CHANNELS, REFUSED
@@ -47,6 +47,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
             self.spread = nn.Linear(8, 4 * 4 * 8)
             self.enlarge = nn.ConvTranspose2d(8, 4, 4, 2, 1)
             self.last = nn.Linear(64, 64)
+            self.mask: Tensor
             self.register_buffer("mask", torch.where(torch.arange(64) % 3 == 0, -torch.inf, 0.0))
 
         def forward(self, latent: Tensor) -> dict[str, Tensor]:
@@ -152,7 +153,7 @@ def test_a_refused_transposed_convolution_computes_in_float(
     odd: Path, context: StepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real: Callable[..., None] = litert_static.write
+    real: Callable[..., None] = litert_write.write
 
     def refuses_once(*given: object) -> None:
         calls.append(1)

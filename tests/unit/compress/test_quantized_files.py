@@ -26,7 +26,11 @@ from edgegen.export.host_runtime import run_on_host
 from edgegen.export.onnx_file import read_onnx
 from edgegen.export.signature import read_signature
 
-FILE_STEPS = [key for key, step in STEPS.items() if key[1] != "torch" and key[0] != "float32" and not step.rewrites]
+FILE_STEPS = [
+    (step.name, step.form)
+    for step in STEPS.values()
+    if step.form != "torch" and step.name != "float32" and not (step.rewrites or step.from_torch)
+]
 # step -> most bytes relative to float32, least paired PSNR in dB
 CLAIMS = {
     "float16": (0.60, 60),
@@ -70,7 +74,7 @@ context = StepContext(inputs={"latent": draw.standard_normal((64, 8), dtype=np.f
 found = {}
 for (name, form), step in STEPS.items():
     source = Path(sys.argv[1]) / form
-    if form == "torch" or not source.is_dir():
+    if form == "torch" or step.rewrites or step.from_torch or not source.is_dir():
         continue
     folder = Path(sys.argv[2]) / f"{name}@{form}"
     folder.mkdir()

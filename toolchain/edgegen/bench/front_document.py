@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgegen.bench.front import Coordinates, Figures, Objective, allowed, dominates, hypervolume, place
+from edgegen.bench.choose import PARENT
+from edgegen.bench.front import (
+    Coordinates,
+    Figures,
+    Objective,
+    allowed,
+    dominates,
+    hypervolume,
+    place,
+    task_objective,
+)
 from edgegen.core.errors import ExitCode
 from edgegen.core.records import write_record
 
@@ -61,7 +71,8 @@ def front_document(
     final = anew is not None
     rows = [_row(point, None if anew is None else anew.get(point.name)) for point in points]
     by = "test" if final else "search"
-    places = {row["name"]: place(row[by] or {}, objectives) for row in rows}
+    judged = {"search": objectives, "test": _on_test(objectives, rows)}
+    places = {row["name"]: place(row[by] or {}, judged[by]) for row in rows}
     for row in rows:
         own = places[row["name"]]
         row["beaten_by"] = [
@@ -70,7 +81,7 @@ def front_document(
             if own is not None and (theirs := places[other["name"]]) is not None and dominates(theirs, own)
         ]
     rows.sort(key=lambda row: (_cost(row, objectives), row["trial"]))
-    volumes = {part: _volumes(rows, objectives, part) for part in (("search", "test") if final else ("search",))}
+    volumes = {part: _volumes(rows, judged[part], part) for part in (("search", "test") if final else ("search",))}
     return {
         "schema_version": SCHEMA_VERSION,
         "exit_code": int(ExitCode.OK if any(row["on_front"] for row in rows) else ExitCode.BUILD),
@@ -112,6 +123,15 @@ def figures_anew(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
         "peak_ram_bytes": candidate["peak_ram_bytes"],
         "quality": candidate["quality"],
     }
+
+
+def _on_test(objectives: Sequence[Objective], rows: Sequence[Mapping[str, Any]]) -> list[Objective]:
+    """The same objectives with losses of the task relative to what the float models reach on the test part."""
+    parents = [row["test"] for row in rows if row["recipe"] == PARENT and row["test"]]
+    return [
+        (item.name == "task" and task_objective(item.figure, item.better, item.worst, parents)) or item
+        for item in objectives
+    ]
 
 
 def _row(point: FoundPoint, anew: Mapping[str, Any] | None) -> dict[str, Any]:

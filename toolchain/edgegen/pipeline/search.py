@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.cache import Cache
 from edgegen.core.digests import sha256_json
-from edgegen.core.errors import BuildError, ExitCode, StorageError, UsageError, gravest
+from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError, UsageError, gravest
 from edgegen.core.lazy import load
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
@@ -61,6 +61,7 @@ class Asked:
     out: Path | None
     cache: Path
     until: float | None  # time.time() after which no trial is begun
+    study: str = ""  # that the others work on; empty: whichever the question makes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def search(
     load("optuna:create_study", extra="tune")
     cache.sweep()
     with begun(asked, progress) as running:
-        with working(asked, running.follow, progress) as shares:
+        with working(replace(asked, study=running.name), running.follow, progress) as shares:
             if shares:
                 running.work()
         return running.finished(jobs or os.cpu_count() or 1)
@@ -201,10 +202,17 @@ class Running:
         self._progress = progress
         self._presets = space.presets()
         self._trier = Trier(space, stands, asked.settings)
-        self._name = _study_name(asked, model, stands, space)
+        self.name = _study_name(asked, model, stands, space)
+        if asked.study not in ("", self.name):
+            raise ToolMissingError(
+                "this worker would search for something else: its edgegen, tools or data are not those of the others",
+                got=self.name,
+                expected=asked.study,
+                next_step="install the same versions on every machine",
+            )
         names = next(iter(stands.values())).objectives
         self._study = open_study(
-            self._name,
+            self.name,
             asked.project.folder,
             asked.settings.storage,
             _STORAGE,
@@ -327,7 +335,7 @@ class Running:
             self._stands[target],
             self._space,
             anew,
-            study=self._name,
+            study=self.name,
             storage=shown_storage(self._settings.storage),
             seed=self._asked.project.seed,
             settings=write_record(replace(self._settings, storage=shown_storage(self._settings.storage))),
