@@ -157,7 +157,7 @@ def _stored(module: Any, example: Any) -> tuple[int, float]:
     made = onnxscript.optimizer.optimize(exported.model_proto, input_size_limit=FOLDED_NUMBERS)
     round_constants(made)
     strip(made)
-    small = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+    small = [getattr(onnx.TensorProto, kind) for kind in ("INT8", "UINT8", "INT4", "UINT4", "FLOAT8E4M3FN")]
     numbers = [
         (tensor.data_type in small, max(1, torch.Size(tensor.dims).numel())) for tensor in made.graph.initializer
     ]

@@ -141,9 +141,9 @@ def test_build_rejects_a_pass_that_changes_nothing(project: Path, cache: Path) -
 
 
 def test_build_lists_what_is_not_built_with_its_reason(project: Path, cache: Path) -> None:
-    _edit(project, '"weight-int8", "static-int8"', '"weight-int4"')
+    _edit(project, '"weight-int8", "static-int8"', '"dynamic-int4"')
     document = edgegen("build", "--target", "null", "--json", cache=cache, cwd=project).document
-    row = next(item for item in document["candidates"] if item["name"] == "weight-int4@onnx")
+    row = next(item for item in document["candidates"] if item["name"] == "dynamic-int4@onnx")
     assert row["status"] == "not built"
     assert row["why_rejected"]
 

@@ -45,10 +45,11 @@ def parent_of(name: str, folder: Path, *, validation: int = 8) -> StepContext:
         model = kind.build(complete)
         if hasattr(kind, "prepare"):
             kind.prepare(model, complete, dataset.train)
+        strength = 0.3 if family == "regressor" else 1.0
         with torch.no_grad():
             for tensor_name, tensor in kind.deployed(model).named_parameters():
                 if tensor.ndim > 1 and "distances" not in tensor_name:
-                    tensor.add_(torch.randn(tensor.shape) / tensor[0].numel() ** 0.5)
+                    tensor.add_(torch.randn(tensor.shape) * strength / tensor[0].numel() ** 0.5)
     if name in ("classifier", "autoencoder"):
         _train(kind, model, complete, dataset)
     model.eval()

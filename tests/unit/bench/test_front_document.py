@@ -47,7 +47,8 @@ def point(name, recipe, figures, *, preset=True, on_front=True, settings=None):
 
 POINTS = [
     point("p01", "float32", PARENT),
-    point("p02", "static-int8", figures(500, 120, 30.0, 0.94), settings={"static-int8": {"observer": "minmax", "n": 1}}),
+    point("p02", "static-int8", figures(500, 120, 30.0, 0.94), 
+          settings={"static-int8": {"observer": "minmax", "n": 1}}),
     point("p09", "pruned+static-int8", figures(200, 90, 20.0, 0.93), preset=False,
           settings={"pruned": {"ratio": 0.5}, "static-int8": {"observer": "mse", "n": 1}}),
 ]  # fmt: skip

@@ -118,6 +118,19 @@ def test_training_that_makes_it_worse_is_refused(tmp_path: Path) -> None:
         distilled(context, tmp_path / "student", Distilled(steps=20, batch=2, learning_rate=1.0))
 
 
+def test_a_student_that_always_says_the_same_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = parent_of("classifier", tmp_path)
+
+    def kill(student: Any, *_: Any, **__: Any) -> None:
+        with torch.no_grad():
+            student.head.weight.zero_()
+
+    monkeypatch.setattr("edgegen.compress.distill.distilled.fit", kill)
+    monkeypatch.setattr("edgegen.compress.lessons.Likeness.worse_than", lambda *_: False)
+    with pytest.raises(BuildError, match="whatever it is asked"):
+        distilled(context, tmp_path / "student", Distilled(steps=1))
+
+
 def test_a_student_like_its_parent_is_found_out(tmp_path: Path) -> None:
     context = parent_of("vae", tmp_path)
     with pytest.raises(NothingChanged):

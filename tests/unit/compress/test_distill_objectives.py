@@ -168,3 +168,22 @@ def test_objectives_are_zero_for_the_parent_itself(tmp_path: Path) -> None:
     objectives = Objectives(module, module, lessons, asked, seed=1)
     loss = objectives.loss(module, module, lessons.ask(4, step_seed(1, 0)), 0)
     assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_black_student_is_told_where_to_go(tmp_path: Path) -> None:
+    module, family, settings, lessons, _ = opened("vae", tmp_path)
+    kind = find_family(family)
+    student = kind.deployed(kind.build(settings))
+    with torch.no_grad():
+        student.get_submodule("conv3").bias.fill_(-40.0)  # type: ignore[operator]
+    question = lessons.ask(4, 1)
+    plain = lessons.loss(lessons.answer(student, question), lessons.answer(module, question).detach())
+    plain.backward()  # type: ignore[no-untyped-call]
+    last = student.get_parameter("conv3.bias")
+    assert last.grad is not None
+    assert float(last.grad.abs()) < 1e-12  # nothing comes back through the sigmoid
+    student.zero_grad()
+    objectives = Objectives(student, module, lessons, Distilled(), seed=1)
+    objectives.loss(student, module, question, 0).backward()  # type: ignore[no-untyped-call]
+    assert last.grad is not None
+    assert float(last.grad) < -1e-4  # brighter

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.distilled_parents import PARENTS, parent_of
 
 from edgegen.compress import fit
 from edgegen.compress.census import NothingChanged
 from edgegen.compress.context import StepContext
 from edgegen.compress.quantize.qat_settings import Qat
-from edgegen.compress.quantize.settings import WeightInt4, WeightInt8
-from edgegen.compress.steps import apply_step, find_step
+from edgegen.compress.steps import apply_step, find_step, read_settings
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
+from edgegen.core.models import FORMATS
 from edgegen.core.ports import Silent
 from edgegen.export.formats import convert
 from edgegen.export.host_runtime import run_on_host
 from edgegen.train.deployed import load_deployed
 from edgegen.train.families import find_family
+from support.distilled_parents import PARENTS, parent_of
 
 STEP = find_step("qat", "torch")
 QUICK = Qat(bits=4, steps=60, batch=16, learning_rate=2e-3)
@@ -53,25 +53,35 @@ def test_every_family_answers_better_than_plainly_rounded(name: str, tmp_path: P
     assert not figures["left_in_float"]
 
 
-@pytest.mark.parametrize(("name", "bits"), [("transformer", 4), ("vae", 4), ("classifier", 8)])
-def test_the_quantizer_behind_finds_the_same_grid(name: str, bits: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "form", "bits"),
+    [("transformer", "onnx", 4), ("vae", "onnx", 4), ("classifier", "onnx", 8), ("regressor", "litert", 4)],
+)
+def test_the_quantizer_behind_finds_the_same_grid(name: str, form: str, bits: int, tmp_path: Path) -> None:
     """Rounding the exported file takes (almost) nothing away: batch norms are folded by then."""
+    if form == "litert":
+        pytest.importorskip("litert_torch")
     context = parent_of(name, tmp_path)
-    _tuned(context.need_parent(), tmp_path / "tuned", replace(QUICK, bits=bits, steps=20, learning_rate=3e-4), context)
+    qat = replace(QUICK, bits=bits, steps=20, learning_rate=3e-4, block=32 if form == "onnx" else 0)
+    _tuned(context.need_parent(), tmp_path / "tuned", qat, context)
+    step = find_step(f"weight-int{bits}", form)
+    settings = read_settings(step, {"method": "rtn"}, "edgegen.toml")
     losses = []
     for source in (context.need_parent(), tmp_path / "tuned"):
-        form, rounded = tmp_path / f"{source.name}-onnx", tmp_path / f"{source.name}-rounded"
-        form.mkdir()
+        plain, rounded = tmp_path / f"{source.name}-{form}", tmp_path / f"{source.name}-rounded"
+        plain.mkdir()
         rounded.mkdir()
-        convert(source, form, form="torch", to="onnx")
-        step = find_step(f"weight-int{bits}", "onnx")
-        settings = WeightInt4(method="rtn") if bits == 4 else WeightInt8()
-        apply_step(step, form, rounded, settings, context)
+        convert(source, plain, form="torch", to=form)
+        apply_step(step, plain, rounded, settings, context)
         inputs = _inputs(source, context)
-        wanted, given = (next(iter(_run(folder, inputs).values())) for folder in (form, rounded))
+        wanted, given = (
+            next(iter(run_on_host(folder / FORMATS[form], form, inputs).values())) for folder in (plain, rounded)
+        )
         losses.append(float(np.linalg.norm(given - wanted) / np.linalg.norm(wanted)))
-    assert losses[1] < losses[0] / 20
-    assert losses[1] < 2e-3
+    # LiteRT has no 4 bits for a layer with one scale: its first layer gets int8 instead.
+    share, most = (20, 2e-3) if form == "onnx" else (10, 6e-3)
+    assert losses[1] < losses[0] / share
+    assert losses[1] < most
 
 
 def _inputs(source: Path, context: StepContext) -> dict[str, Any]:
@@ -81,10 +91,6 @@ def _inputs(source: Path, context: StepContext) -> dict[str, Any]:
     assert context.data is not None
     part = load_dataset(context.data).train
     return dict(find_family(family).draw(settings, 16, 5, part=part, model=module).inputs)
-
-
-def _run(folder: Path, inputs: dict[str, Any]) -> dict[str, Any]:
-    return dict(run_on_host(folder / "model.onnx", "onnx", inputs))
 
 
 def test_activations_can_be_rounded_too(tmp_path: Path) -> None:

@@ -87,6 +87,21 @@ def test_plan_gives_the_reason_where_a_model_cannot_be_narrower(recipe: str) -> 
     assert all("built by code of the project" in item.not_built for item in planned[2:])
 
 
+def test_plan_puts_a_step_that_makes_its_file_from_the_trained_model_first() -> None:
+    planned = {
+        str(item.name): item.not_built
+        for item in plan(
+            _project("qat+torchao-int8", "torchao-int8+float16", "float16+torchao-int8", "inc-gptq4"),
+            load_target("raspberrypi4"),
+        )
+    }
+    assert not planned["qat+torchao-int8@onnx"]
+    assert not planned["torchao-int8+float16@onnx"]
+    assert "first step on the file" in planned["float16+torchao-int8@onnx"]
+    assert "no torchao-int8 for litert" in planned["torchao-int8+float16@litert"]
+    assert "Hugging Face" in planned["inc-gptq4@onnx"]
+
+
 @pytest.mark.parametrize("family", ["vae", "gan", "flow", "classifier", "regressor", "autoregressive", "autoencoder"])
 def test_plan_removes_channels_of_every_family(family: str) -> None:
     planned = plan(replace(_project("pruned"), family=family), load_target("raspberrypi4"))

@@ -104,7 +104,7 @@ def fit(
     Args:
         key: JSON-ready; a checkpoint is taken up only if it was written for an equal key.
         teaching: what is minimized; None: the distance from the parent's answers.
-        norms_learn: batch norms look at their batches, as a fresh model needs it; else the module's mode stays as it is.
+        norms_learn: batch norms look at their batches, as a fresh model needs; else the module's mode stays as it is.
 
     Raises:
         BuildError: the loss is no longer a number.

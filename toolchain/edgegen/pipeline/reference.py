@@ -14,10 +14,11 @@ from typing import Any
 
 from edgegen.compress.steps import STEPS
 from edgegen.core.budgets import RESOURCES, QualityBudget
-from edgegen.core.project import project_schema
+from edgegen.core.project import PointTable, project_schema
 from edgegen.core.records import json_schema
 from edgegen.data.settings import DataSettings
 from edgegen.metrics.table import METRICS
+from edgegen.pipeline.search_settings import SearchSettings
 from edgegen.train.families import FAMILIES, find_family
 from edgegen.train.settings import TrainSettings
 from edgegen.train.tuning import TuneSettings
@@ -43,6 +44,9 @@ def full_schema() -> dict[str, Any]:
     tables["data"] = _described(json_schema(DataSettings), "what the model is trained and judged on")
     tables["train"] = _described(json_schema(TrainSettings), "the training loop")
     tables["tune"] = _described(json_schema(TuneSettings), "a search of settings: edgegen tune")
+    tables["search"] = _described(
+        json_schema(SearchSettings), "a search of recipes and of their steps' settings: edgegen search"
+    )
     tables["compress"] = _described(_compress(), "recipes, and settings of their steps")
     tables["budgets"] = _described(_budgets(), "limits that a build must keep")
     tables["targets"]["additionalProperties"]["properties"]["budgets"] = _budgets()
@@ -80,6 +84,8 @@ def _compress() -> dict[str, Any]:
         inner = json_schema(step.settings)
         forms = properties.get(name, {}).get("description", "")
         properties[name] = _described(inner, f"{forms}, {form}" if forms else f"works on: {form}")
+    points = {"type": "object", "additionalProperties": json_schema(PointTable)}
+    properties["points"] = _described(points, "candidates with settings of their own, by name")
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 

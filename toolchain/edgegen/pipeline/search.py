@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _STORAGE = "[search] storage"
 _RESULT = "result"  # user attribute: what ``Trier.tried`` gave
+_FAILED_AT = 2.0  # coordinate, beyond the reference point, of what cannot be built
 _IN_VAIN = 40  # draws in a row that give nothing new: the space is used up
 _AT_RANDOM = 12  # draws in vain after which chance decides, for a sampler that has settled proposes the same again
 _NOT_THE_QUESTION = ("trials", "seconds", "storage", "engine", "workers", "startup")
@@ -297,7 +298,8 @@ class Running:
             # A recipe that cannot be built or changes nothing is an answer too.
             self._progress.say(f"trial {trial.number}, {point['recipe']}@{point['format']}: {error.paragraph()}")
             trial.set_user_attr(FAILED, error.paragraph())
-            self._shared.tell(trial, "FAIL")
+            # Told as the worst there is rather than as failed, for a sampler learns nothing of trials that failed.
+            self._shared.tell(trial, "COMPLETE", [_FAILED_AT] * len(self._study.directions))
             return
         if result["ended"]:
             self._progress.say(f"trial {trial.number}, {point['recipe']}@{point['format']}: {result['ended']}")

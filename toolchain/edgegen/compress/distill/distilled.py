@@ -28,6 +28,10 @@ _WRITTEN_ROWS = 4096
 """Rows that the parent writes, at most: 260,000 tokens at a context of 64, two minutes of one core at most."""
 
 
+_ASKED = 64
+_LEAST_SPREAD = 0.01
+
+
 def apply(source: Path, folder: Path, settings: Distilled, context: StepContext) -> Mapping[str, Any]:
     """Writes the student.
 
@@ -84,6 +88,7 @@ def apply(source: Path, folder: Path, settings: Distilled, context: StepContext)
                 next_step=f"lower learning_rate (now {settings.learning_rate}) or raise steps (now {settings.steps})",
             )
         parents = lessons.task(parent, context.seed)
+        _refuse_dead(student, parent, lessons, settings, context.seed)
     save_deployed(student, family, smaller, folder)
     before, now = write_record(shape), write_record(smaller)
     return {
@@ -94,6 +99,23 @@ def apply(source: Path, folder: Path, settings: Distilled, context: StepContext)
         **({} if after is None else {"true_loss": round(after, 4), "parents_true_loss": round(parents or 0.0, 4)}),
         "untrained": untrained.figures(),
     }
+
+
+def _refuse_dead(student: nn.Module, parent: nn.Module, lessons: Lessons, settings: Distilled, seed: int) -> None:
+    """Refuses a student that gives the same whatever it is asked.
+
+    Raises:
+        BuildError: its answers vary by less than 1 % of the variance of its parent's.
+    """
+    question = lessons.ask(_ASKED, step_seed(seed, -7))
+    with torch.no_grad():
+        mine, theirs = (lessons.answer(each, question).var(dim=0).mean() for each in (student, parent))
+    if not mine > _LEAST_SPREAD * theirs:
+        raise BuildError(
+            "the student gives the same answer whatever it is asked",
+            got=f"a variance of {float(mine):.2g} over {_ASKED} questions, the parent's is {float(theirs):.2g}",
+            next_step=f"lower learning_rate (now {settings.learning_rate}), or give the narrowest layer more channels",
+        )
 
 
 def _let_write(

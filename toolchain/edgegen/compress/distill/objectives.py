@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edgegen.compress.distill.settings import Distilled
 from edgegen.compress.distill.shares import looking_layers, share_error, shares
@@ -24,6 +25,9 @@ from edgegen.core.errors import BuildError
 
 _LEAST = 1e-8
 _TRIED = 4  # samples of the question that finds the layers to compare
+_RESCUE = 0.01
+"""Weight of the pixels' cross-entropy beside their squared error. Where a narrow student of a dark parent begins with
+all its pixels black, logits at -30 on digits, the squared error has no gradient through the sigmoid; this one has."""
 
 
 class Objectives:
@@ -58,6 +62,7 @@ class Objectives:
         attends = looking_layers(student)
         kept = {renumbered(name, layers) for name in attends} <= set(looking_layers(parent))
         self._looks = tuple(Tap(student=name, parent=renumbered(name, layers)) for name in attends if kept)
+        self._squash = _last_sigmoid(student) if lessons.output == "image" else ()
         self._check(student, lessons, question)
         self._critic = (
             Critic(whole, lessons, settings.batch, settings.critic_learning_rate, seed)
@@ -70,13 +75,13 @@ class Objectives:
         asked, parts = self._settings, []
         mine, theirs = self._watched()
         with ExitStack() as stack:
-            seen = stack.enter_context(entering(student, mine))
+            seen = stack.enter_context(entering(student, (*mine, *self._squash)))
             wanted_seen = stack.enter_context(entering(parent, theirs))
             with torch.no_grad():
                 wanted = self._lessons.answer(parent, question)
             given = self._lessons.answer(student, question)
         if asked.response:
-            parts.append(asked.response * self._lessons.loss(given, wanted, asked.temperature))
+            parts.append(asked.response * self._response(given, wanted, seen))
         if asked.truth:
             parts.append(asked.truth * self._truth(given, question, step))
         if asked.features:
@@ -108,6 +113,12 @@ class Objectives:
         """Layers of student and parent whose inputs are wanted."""
         taps = [*self.taps, *(self._looks if self._settings.attention else ())]
         return tuple(dict.fromkeys(tap.student for tap in taps)), tuple(dict.fromkeys(tap.parent for tap in taps))
+
+    def _response(self, given: Tensor, wanted: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+        loss = self._lessons.loss(given, wanted, self._settings.temperature)
+        for name in self._squash:
+            loss = loss + _RESCUE * functional.binary_cross_entropy_with_logits(seen[name], wanted)
+        return loss
 
     def _truth(self, given: Tensor, question: Question, step: int) -> Tensor:
         if self._lessons.knows_truth:
@@ -173,6 +184,12 @@ def _perceived(whole: Whole, given: Tensor, wanted: Tensor) -> Tensor:
         theirs = whole.seen(wanted)
     scale = theirs.var(dim=0, correction=0).mean().clamp_min(_LEAST)
     return (whole.seen(given) - theirs).square().mean() / scale
+
+
+def _last_sigmoid(module: nn.Module) -> tuple[str, ...]:
+    """The name of the sigmoid that a chain ends with; none where it does not."""
+    name, last = list(module.named_modules())[-1]
+    return (name,) if isinstance(last, nn.Sigmoid) else ()
 
 
 def _number(name: str) -> int:

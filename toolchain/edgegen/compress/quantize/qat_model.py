@@ -132,14 +132,14 @@ def _bits(layer: nn.Module, settings: Qat) -> int | None:
 
 
 def _grid(layer: nn.Module, bits: int, settings: Qat, norm: nn.Module | None) -> WeightGrid:
-    """As weight-int4 groups weights at 4 bits, and static-int8 at 8."""
+    """As weight-int4 on ONNX groups weights at 4 bits, where a block is set; else as all steps do by channels."""
     weight, axis = cast(Tensor, layer.weight), _channel_axis(layer)
     share = 0 if axis is None else weight.numel() // weight.shape[axis]
     block = 0
     if bits == 4 and settings.block:
         # Products fill the last block of a row up; what is expanded has blocks of one size.
         block = settings.block if isinstance(layer, nn.Linear) else fitting_block(share, settings.block)
-    alone = bits == 4 or share >= settings.weights_per_scale
+    alone = block > 0 or share >= settings.weights_per_scale
     return WeightGrid(weight, bits=bits, axis=axis, block=block, per_tensor=not alone, norm=norm)
 
 

@@ -22,14 +22,15 @@ class Qat:
     )
     block: int = setting(
         32,
-        doc="4 bits: weights next to each other along the input that share a scale, as of weight-int4; "
-        "0: those of an output channel",
+        doc="4 bits: weights next to each other along the input that share a scale, as of weight-int4 on onnx; "
+        "0: those of an output channel, as of weight-int4 on litert",
         minimum=0,
         maximum=1024,
+        search=(32, 0),
     )
     weights_per_scale: int = setting(
         32,
-        doc="8 bits: weights that an output channel must have to get a scale of its own; below, the tensor has one",
+        doc="without blocks: weights that an output channel must have for a scale of its own; else the tensor has one",
         minimum=1,
         maximum=1_000_000_000,
     )

@@ -13,7 +13,10 @@ _FLOAT = "it rounds weights and leaves them in float: the exported file has all 
 
 REFUSED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("torchao-int4", "onnx"): "torchao exports 4-bit weights as int8 with a scale a block: 308,319 bytes where int8 "
+        (
+            "torchao-int4",
+            "onnx",
+        ): "torchao exports 4-bit weights as int8, a scale a block: 308,319 bytes where int8 "
         "takes 276,283; its packed form stops with ImportError: Requires mslk >= 1.0.0. weight-int4 keeps 4 bits",
         ("torchao-dynamic-int8", "onnx"): "the export stops with ConversionError: ONNX has nothing for aten._int_mm",
         ("torchao-dynamic-int4", "onnx"): "torchao exports 4-bit weights as int8 and rounds activations by float "
