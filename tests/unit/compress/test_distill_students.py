@@ -58,10 +58,19 @@ def test_a_budget_that_nothing_fits_gives_nothing() -> None:
 
 
 def test_layers_leave_too_where_a_family_has_some() -> None:
-    parent = complete("autoregressive", token_form(context=8, vocabulary=CHARACTERS), width=16, heads=4, layers=4)
-    depths = {one.settings.layers for one in propose("autoregressive", parent)}
-    assert depths == {4, 3, 2}
-    assert all(one.settings.vocabulary == 26 for one in propose("autoregressive", parent))
+    parent = complete("flow", vector_form(), layers=4, width=8, kind="realnvp")
+    assert {one.settings.layers for one in propose("flow", parent)} == {4, 3, 2}
+
+
+@pytest.mark.parametrize("cell", ["gru", "transformer"])
+def test_what_a_model_of_sequences_remembers_stays_as_it_is(cell: str) -> None:
+    form = token_form(context=8, vocabulary=CHARACTERS)
+    parent = complete("autoregressive", form, cell=cell, width=16, layers=2)
+    kind = find_family("autoregressive")
+    students = propose("autoregressive", parent)
+    assert students
+    assert {kind.signature(one.settings) for one in students} == {kind.signature(parent)}
+    assert students[-1].parameters < weigh("autoregressive", parent)[0]
 
 
 def test_bits_that_no_number_has_are_refused() -> None:

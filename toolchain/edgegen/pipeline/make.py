@@ -15,6 +15,7 @@ from typing import Any
 from edgegen.compress.census import NothingChanged
 from edgegen.compress.context import StepContext
 from edgegen.compress.steps import STEPS, apply_step, find_step
+from edgegen.core.errors import BuildError
 from edgegen.core.models import FORMATS
 from edgegen.core.ports import Probes, Progress
 from edgegen.core.records import write_record
@@ -26,7 +27,7 @@ from edgegen.export.formats import FORM_FILES, convert
 from edgegen.pipeline.data import paths
 from edgegen.pipeline.model import ModelMaker, load_inputs, tools
 from edgegen.pipeline.plan import Planned
-from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES
+from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES, load_deployed, model_signature
 
 BORROWED = ("torchao", "neural-compressor")
 """Distributions of steps that make their file from the torch form."""
@@ -177,6 +178,7 @@ class Maker:
             except NothingChanged as error:
                 passes, refused = earlier, error.paragraph()
                 _copy(inside, DEPLOYED_FILES, folder)
+            _refuse_other_tensors(step, folder, self.model)
             for leftover in (inside, folder / ".parent"):
                 shutil.rmtree(leftover, ignore_errors=True)
             return {"passes": passes, "refused": refused}
@@ -202,6 +204,25 @@ class Maker:
             seed=self.model.project.seed + _STEP_SEED,
             threads=self.model.training.threads,
             progress=self._progress,
+        )
+
+
+def _refuse_other_tensors(step: str, changed: Path, model: ModelMaker) -> None:
+    """Refuses a model that remembers otherwise than its parent: candidates are compared on one set of inputs.
+
+    Raises:
+        BuildError: inputs or outputs have other shapes.
+    """
+    _, family, settings = load_deployed(changed)
+    takes, gives = model.family.signature(model.settings)
+    found = [spec for specs in model_signature(family, settings) for spec in specs]
+    wanted = [*takes, *gives]
+    if found != wanted:
+        raise BuildError(
+            f"{step} changed what the model takes or gives, and candidates are compared on one set of inputs",
+            got=", ".join(f"{spec.name} {list(spec.shape)}" for spec in found if spec not in wanted),
+            expected=", ".join(f"{spec.name} {list(spec.shape)}" for spec in wanted if spec not in found),
+            next_step="keep heads, layers and state of a model of sequences: hidden units can leave",
         )
 
 

@@ -19,6 +19,7 @@ from edgegen.core.models import TensorSpec
 from edgegen.core.records import read_record, write_record
 from edgegen.train.deployed import model_signature
 from edgegen.train.families import find_family
+from edgegen.train.narrowing import narrowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ def student_settings(family: str, settings: Any, asked: Distilled) -> Any:
         plain = write_record(settings) | dict(asked.student)
         smaller: Any = read_record(find_family(family).settings, plain, "student", "[compress.distilled]")
     else:
-        smaller = narrow.scaled(family, settings, asked.width, asked.multiple)
+        smaller = scaled_alike(family, settings, asked.width, asked.multiple)
     mine, theirs = _contract(family, smaller), _contract(family, settings)
     if mine != theirs:
         raise BuildError(
@@ -52,6 +53,28 @@ def student_settings(family: str, settings: Any, asked: Distilled) -> Any:
             next_step="leave the settings out that decide inputs and outputs",
         )
     return smaller
+
+
+def scaled_alike(family: str, settings: Any, share: float, multiple: int) -> Any:
+    """The settings with ``share`` of the channels wherever that leaves inputs and outputs as they are.
+
+    A transformer's heads and a recurrent layer's units stay: what the model remembers goes in and comes out, and a
+    build compares candidates on one set of inputs.
+
+    Raises:
+        BuildError: models of the family cannot be narrower.
+    """
+    groups, contract = narrow.groups_of(family, settings), model_signature(family, settings)
+    counts = {
+        group.number: narrow.rounded(group.channels * share, group.channels, narrow.step_of(group, multiple))
+        for group in groups
+    }
+    alike = {
+        number: channels
+        for number, channels in counts.items()
+        if model_signature(family, narrowed(settings, groups, {number: channels})) == contract
+    }
+    return narrowed(settings, groups, alike)
 
 
 def begin(

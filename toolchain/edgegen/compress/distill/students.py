@@ -11,6 +11,7 @@ from typing import Any
 from edgegen.compress.distill.depth import depth_of, least_depth, shallower
 from edgegen.core.errors import UsageError
 from edgegen.core.records import write_record
+from edgegen.train.deployed import model_signature
 from edgegen.train.families import find_family
 
 _SHARES = tuple(round(0.05 * number, 2) for number in range(20, 0, -1))
@@ -38,7 +39,8 @@ def propose(
 ) -> list[Proposed]:
     """Smaller models of the same family within the limits, the one with most parameters first; none where none fits.
 
-    Every share of the parent's channels from 1 to 0.05, at every number of layers from the parent's to half of it.
+    Every share of the parent's channels from 1 to 0.05, at every number of layers from the parent's to half of it, as
+    far as inputs and outputs stay what they are.
 
     Args:
         settings: the parent's, completed from its data.
@@ -50,15 +52,15 @@ def propose(
         UsageError: unknown family, or bits outside 1..32.
         BuildError: models of the family cannot be narrower.
     """
-    from edgegen.compress.prune.narrow import scaled
+    from edgegen.compress.distill.student import scaled_alike
 
     if not 1 <= bits <= 32:
         raise UsageError("a parameter cannot have so many bits", got=bits, expected="1 to 32")
     parent = write_record(settings)
     found: dict[str, Proposed] = {}
-    for shape in _depths(settings):
+    for shape in _depths(family, settings):
         for share in _SHARES:
-            smaller = scaled(family, shape, share, multiple) if share < 1 else shape
+            smaller = scaled_alike(family, shape, share, multiple) if share < 1 else shape
             changes = {key: value for key, value in write_record(smaller).items() if value != parent[key]}
             if not changes or str(changes) in found:
                 continue
@@ -90,8 +92,10 @@ def weigh(family: str, settings: Any) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in module.parameters()), counter.get_total_flops() // 2
 
 
-def _depths(settings: Any) -> list[Any]:
-    """The settings at every number of layers from theirs to half of it."""
+def _depths(family: str, settings: Any) -> list[Any]:
+    """The settings at every number of layers from theirs to half of it that leaves inputs and outputs as they are."""
     depth = depth_of(settings)
     least = max(least_depth(settings), -(-depth // 2)) if depth else 0
-    return [settings, *(shallower(settings, number) for number in range(depth - 1, least - 1, -1))]
+    fewer = [shallower(settings, number) for number in range(depth - 1, least - 1, -1)]
+    contract = model_signature(family, settings)
+    return [settings, *(shape for shape in fewer if model_signature(family, shape) == contract)]
