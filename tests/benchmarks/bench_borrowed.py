@@ -148,7 +148,7 @@ def _stored(module: Any, example: Any) -> tuple[int, float]:
     import onnxscript.optimizer
     import torch
 
-    from edgegen.compress.quantize.torchao_export import FOLDED_NUMBERS, round_constants
+    from edgegen.compress.quantize.borrowed_export import FOLDED_NUMBERS, round_constants
     from edgegen.export.onnx_file import strip
 
     program = module if isinstance(module, torch.export.ExportedProgram) else torch.export.export(module, example)

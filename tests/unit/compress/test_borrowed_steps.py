@@ -16,8 +16,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.quantize.torchao_export import round_constants
-from edgegen.compress.quantize.torchao_refused import REFUSED
+from edgegen.compress.quantize.borrowed_export import round_constants
+from edgegen.compress.quantize.borrowed_refused import REFUSED
 from edgegen.compress.steps import STEPS, apply_step, find_step, read_settings
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.export.host_runtime import run_on_host

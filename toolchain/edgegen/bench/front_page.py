@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.bench.front import COSTS, Objective
+from edgegen.bench.page import render_page
 from edgegen.bench.wording import figure, named, size, unit_of
 from edgegen.core.records import read_record
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _COST_TITLES = {
     "instructions": "instructions (counted)",
     "bytes_moved": "bytes moved (counted)",
@@ -25,23 +24,13 @@ _COST_TITLES = {
 
 def render_front(document: Mapping[str, Any]) -> str:
     """The page for a ``front.json``, as ``front_document.front_document`` gives it."""
-    import jinja2
-    import markupsafe
-
     from edgegen.bench.report import breakable
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = breakable
     objectives, rows = objectives_of(document), point_rows(document)
-    return environment.get_template("front.html.jinja").render(
+    return render_page(
+        "front.html.jinja",
+        {"breakable": breakable},
         document=document,
-        css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         columns=[column_title(objective) for objective in objectives],
         rows=rows,
         presets=[row for row in rows if not row["on_front"]],

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from edgegen.bench.layers import JUMP_DB
+from edgegen.bench.page import render_page
 from edgegen.bench.wording import figure
 from edgegen.metrics.paired import PSNR_CAP_DB
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _MOST_ROWS = 600
 
 
 def render_layers(document: Mapping[str, Any]) -> str:
     """The page for a document of ``bench.layers``."""
-    import jinja2
     import markupsafe
 
     from edgegen.bench.layers_plot import layers_svg
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = tensor_rows(document)
-    return environment.get_template("layers.html.jinja").render(
+    return render_page(
+        "layers.html.jinja",
         document=document,
-        css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         facts=facts(document),
         jump_db=JUMP_DB,
         rows=rows[:_MOST_ROWS],

@@ -57,6 +57,14 @@ def task_quality(reference: Tensors, candidate: Tensors, logits: Callable[[Array
     }
 
 
+def likeness_quality(reference: Tensors, candidate: Tensors, output: str) -> dict[str, Figures]:
+    """All that the outputs alone tell of how like the float model's they are: ``paired``, and of scores ``task``."""
+    figures = {"paired": paired_quality(reference, candidate, output)}
+    if output == "logits":
+        figures["task"] = task_quality(reference, candidate, lambda logits: logits)
+    return figures
+
+
 def known_quality(output: str, candidate: Tensors, inputs: Tensors, targets: Array) -> Figures:
     """Every metric of a candidate's first output against what is true of its inputs.
 

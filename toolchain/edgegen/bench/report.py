@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgegen.bench.page import render_page
 from edgegen.bench.pareto import pareto_points
 from edgegen.bench.summary import alternatives, caveats
 from edgegen.bench.view import (
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _BREAKS = frozenset("+@/")
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render_report(
@@ -46,22 +45,12 @@ def render_report(
             with values in 0..1 and 1 or 3 channels; without them, or where they are not images, none are shown.
         device: what a person calls the target, e.g. ``Raspberry Pi 4 (Cortex-A72)``.
     """
-    import jinja2
-    import markupsafe
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"size": size, "breakable": breakable}
     candidates = candidate_rows(document)
-    return environment.get_template("report.html.jinja").render(
+    return render_page(
+        "report.html.jinja",
+        {"size": size, "breakable": breakable},
         document=document,
         device=device or document["target"],
-        css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         headline=headline(document),
         caveats=caveats(document),
         alternatives=alternatives(document),

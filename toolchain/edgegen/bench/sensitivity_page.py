@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from edgegen.bench.page import render_page
 from edgegen.bench.sensitivity import by_loss
 from edgegen.bench.wording import figure, named, size, unit_of
 from edgegen.metrics.table import METRICS
 
-_TEMPLATES = Path(__file__).with_name("templates")
-
 
 def render_sensitivity(document: Mapping[str, Any]) -> str:
     """The page for a document of ``bench.sensitivity``."""
-    import jinja2
     import markupsafe
 
     from edgegen.bench.sensitivity_plot import curve_svg, kind_classes, layers_svg
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metric, unit = metric_of(document)
-    return environment.get_template("sensitivity.html.jinja").render(
+    return render_page(
+        "sensitivity.html.jinja",
         document=document,
-        css=markupsafe.Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         facts=facts(document),
         kinds=kind_classes(document["layers"]),
         metric=metric,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress, set_option
 
 
 @click.command(epilog="Example: edgegen advise --target raspberrypi4 --task classify --seconds 300")
@@ -23,10 +23,8 @@ from edgegen.cli.console import output_options, print_json, progress
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Length of each probe training.")
 @click.option("--seconds", type=click.FloatRange(0), help="Begin no further probe after so long; repeat to go on.")
 @click.option("--device", metavar="URL", help="Device to count on in place of the target's own.")
-@click.option("--offline", is_flag=True, help="Never touch the network.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@offline_option
+@set_option
 @output_options
 def command(
     project: Path | None,
@@ -97,14 +95,12 @@ def _show(document: Mapping[str, Any]) -> None:
 
 def _table(group: Mapping[str, Any]) -> Any:
     from rich.markup import escape
-    from rich.table import Table
 
     from edgegen.bench.wording import figure, named
 
     direction = {"higher": ", higher is better", "lower": ", lower is better"}.get(group["better"], "")
     title = f"Ranked by {named(group['figure'])}{direction}" if group["figure"] else "Not ranked"
-    table = Table(title=f"\n{escape(title)}", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0),
-                  header_style="bold")  # fmt: skip
+    table = plain_table(f"\n{escape(title)}")
     for name in ("", "probe", "budgets", "as", "size", "counted", "RAM"):
         # Of a narrow terminal the names give way, never the figures.
         table.add_column(name, no_wrap=name != "", justify="left" if name in ("", "budgets", "as") else "right")

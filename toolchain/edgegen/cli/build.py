@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import offline_option, output_options, print_json, progress, set_option
 from edgegen.core.errors import EdgegenError, ExitCode, UsageError, gravest
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     "file. May be given several times.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results. Default: build/.")
-@click.option("--offline", is_flag=True, help="Never touch the network.")
+@offline_option
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Measurements at once. Default: one a CPU.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@set_option
 @click.option("--dry-run", is_flag=True, help="Check everything and list the candidates; build nothing.")
 @output_options
 def command(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress, set_option
 from edgegen.core.errors import UsageError
 
 _SHOWN, _NAME_CHARACTERS = 30, 32
@@ -35,10 +35,8 @@ _SHOWN, _NAME_CHARACTERS = 30, 32
 )
 @click.option("--device", metavar="URL", help="Device to run on in place of the target's own.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for layers.html and layers.json.")
-@click.option("--offline", is_flag=True, help="Never touch the network.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@offline_option
+@set_option
 @output_options
 def command(
     old: str,
@@ -98,15 +96,11 @@ def command(
 def _show(document: Mapping[str, Any], page: Path) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from edgegen.bench.layers_page import facts, tensor_rows
 
     console = Console(highlight=False)
-    table = Table(
-        title=f"\n{escape(document['old']['name'])} against {escape(document['new']['name'])}",
-        title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold",
-    )  # fmt: skip
+    table = plain_table(f"\n{escape(document['old']['name'])} against {escape(document['new']['name'])}")
     table.add_column("tensor", overflow="ellipsis", no_wrap=True)
     table.add_column("made by", no_wrap=True)
     for title in ("SQNR", "worst input", "lost here"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress, set_option
 
 _COLOURS = {"made": "green", "rejected": "yellow", "failed": "red", "not built": "dim"}
 
@@ -24,10 +24,8 @@ _COLOURS = {"made": "green", "rejected": "yellow", "failed": "red", "not built":
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the files. Default: build/compress/."
 )
-@click.option("--offline", is_flag=True, help="Never touch the network.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@offline_option
+@set_option
 @output_options
 def command(
     target: str,
@@ -66,15 +64,11 @@ def command(
 def _show(document: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from edgegen.bench.wording import grouped, size
 
     console = Console(highlight=False)
-    table = Table(
-        title=f"\nPasses of {escape(document['name'])}", title_justify="left", box=None, pad_edge=False,
-        padding=(0, 1, 0, 0), header_style="bold",
-    )  # fmt: skip
+    table = plain_table(f"\nPasses of {escape(document['name'])}")
     table.add_column("candidate", overflow="ellipsis", no_wrap=True)
     table.add_column("pass", no_wrap=True)
     for title in ("size before", "after", "parameters", "MACs"):

@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgegen.core.ports import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +25,19 @@ def output_options(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there.")(
         function
     )
+
+
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
+)
+offline_option = click.option("--offline", is_flag=True, help="Never touch the network.")
+
+
+def plain_table(title: str | None = None) -> Table:
+    """A table without lines, its title on the left."""
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 
 def print_json(document: Any) -> None:

@@ -7,12 +7,9 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import output_options, print_json, progress, set_option
 
 _PROJECT = click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
-_SET = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
 
 
 @click.group(epilog="Example: edgegen data inspect")
@@ -23,7 +20,7 @@ def command() -> None:
 @command.command(epilog="Example: edgegen data inspect --project my-model")
 @_PROJECT
 @click.option("--out", type=click.Path(path_type=Path), help="The page. Default: build/data.html.")
-@_SET
+@set_option
 @output_options
 def inspect(project: Path | None, out: Path | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Prepare the data and show what they are: parts, columns, leaks, privacy, representation, calibration."""
@@ -107,7 +104,7 @@ def record(
 @_PROJECT
 @click.option("--samples", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw.")
-@_SET
+@set_option
 @output_options
 def draw(
     file: Path, project: Path | None, samples: int, seed: int, overrides: tuple[str, ...], as_json: bool, quiet: bool
@@ -125,7 +122,7 @@ def draw(
 @click.argument("destination")
 @_PROJECT
 @click.option("--table", help="Name of the table, where the destination is a database.")
-@_SET
+@set_option
 @output_options
 def export(
     destination: str, project: Path | None, table: str | None, overrides: tuple[str, ...], as_json: bool, quiet: bool
@@ -141,7 +138,7 @@ def export(
 @command.command(epilog="Example: edgegen data drift last-year/ --project this-year/")
 @click.argument("reference", type=click.Path(file_okay=False, path_type=Path))
 @_PROJECT
-@_SET
+@set_option
 @output_options
 def drift(reference: Path, project: Path | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> int:
     """Compare the project's data with those of another project; exit 1 if they have drifted apart."""

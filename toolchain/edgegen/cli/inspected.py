@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgegen.bench.data_page import column_rows, concerns, facts
+from edgegen.cli.console import plain_table
 
 if TYPE_CHECKING:
     from edgegen.pipeline.inspect import Inspected
@@ -35,7 +36,7 @@ def show(inspected: Inspected) -> None:
 
 
 def _columns(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = plain_table()
     for title in ("column", "missing", "distinct", "range", "mean"):
         table.add_column(title, justify="left" if title == "column" else "right", no_wrap=True, overflow="ellipsis")
     for row in rows:
@@ -48,7 +49,7 @@ def show_drift(document: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     sizes = f"{document['present_samples']:,} samples beside {document['reference_samples']:,} of the reference"
     console.print(f"\n[bold]{escape(document['present'])}[/]  {sizes}\n", soft_wrap=True)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = plain_table()
     for title in ("feature", "KS", "p", "Wasserstein", "PSI", ""):
         table.add_column(title, justify="left" if title in ("feature", "") else "right", no_wrap=True)
     for item in document["features"]:

@@ -20,6 +20,7 @@ from edgegen.bench.wording import (
     known_value,
     subject_of,
 )
+from edgegen.cli.console import plain_table
 
 if TYPE_CHECKING:
     from edgegen.pipeline.build import Result
@@ -53,9 +54,7 @@ def show(result: Result) -> None:
 
 def _candidates(rows: list[Mapping[str, Any]]) -> Table:
     """Fits 80 columns: reasons stand below the table, where they have the room."""
-    table = Table(
-        title="Candidates", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
-    )
+    table = plain_table("Candidates")
     table.add_column("", no_wrap=True, overflow="ellipsis")
     table.add_column("size", no_wrap=True, justify="right")
     measured = any(row["measured"] for row in rows)

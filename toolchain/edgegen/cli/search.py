@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress, set_option
 
 
 @click.command(
@@ -25,10 +25,8 @@ from edgegen.cli.console import output_options, print_json, progress
 @click.option("--engine", type=click.Choice(["local", "ray"]), help="Who runs the workers.")
 @click.option("--device", metavar="URL", help="Device to count on in place of the target's own.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results. Default: build/.")
-@click.option("--offline", is_flag=True, help="Never touch the network.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@offline_option
+@set_option
 @output_options
 def command(
     targets: tuple[str, ...],
@@ -80,16 +78,12 @@ def command(
 def _show(document: Mapping[str, Any], folder: Path) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from edgegen.bench.front_page import column_title, objectives_of, point_rows
 
     console = Console(highlight=False)
     columns = [column_title(objective) for objective in objectives_of(document)]
-    table = Table(
-        title=f"\nThe front on {escape(document['target'])}", title_justify="left", box=None, pad_edge=False,
-        padding=(0, 1, 0, 0), header_style="bold",
-    )  # fmt: skip
+    table = plain_table(f"\nThe front on {escape(document['target'])}")
     table.add_column("", no_wrap=True)
     table.add_column("recipe", overflow="fold")
     for title in columns:

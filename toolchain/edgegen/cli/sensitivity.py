@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress, set_option
 
 _SHOWN = 25
 
@@ -31,10 +31,8 @@ _SHOWN = 25
 )
 @click.option("--device", metavar="URL", help="Device to run on in place of the target's own.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results. Default: build/.")
-@click.option("--offline", is_flag=True, help="Never touch the network.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@offline_option
+@set_option
 @output_options
 def command(
     target: str,
@@ -83,17 +81,15 @@ def command(
 def _show(document: Mapping[str, Any], page: Path) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from edgegen.bench.sensitivity_page import direction, facts, layer_rows, metric_of
 
     console = Console(highlight=False)
     metric, unit = metric_of(document)
-    table = Table(
-        title=f"\n{escape(document['name'])} for {document['target']}: layers of {document['candidate']}, by {metric}"
-        f"{f' in {unit}' if unit else ''} ({direction(document)})",
-        title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold",
-    )  # fmt: skip
+    table = plain_table(
+        f"\n{escape(document['name'])} for {document['target']}: layers of {document['candidate']}, by {metric}"
+        f"{f' in {unit}' if unit else ''} ({direction(document)})"
+    )
     weights = any(layer["weights"] is not None for layer in document["layers"])
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
     for title in ("share", "alone int8", *(["weights"] if weights else []), "alone float", "added"):

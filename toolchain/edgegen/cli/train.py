@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import output_options, print_json, progress, set_option
 
 
 @click.command(
@@ -20,9 +20,7 @@ from edgegen.cli.console import output_options, print_json, progress
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the model. Default: build/train/."
 )
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@set_option
 @output_options
 def command(project: Path | None, out: Path | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Prepare the data, train the model and judge it; nothing is compressed."""

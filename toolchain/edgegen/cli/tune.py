@@ -9,14 +9,12 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.console import output_options, print_json, progress, set_option
 
 
 @click.command(epilog="Example: edgegen tune --set tune.trials=40. Start it several times to share the work.")
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the project file (TOML)."
-)
+@set_option
 @output_options
 def command(project: Path | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> int:
     """Search the settings that [tune.space] names for the least validation loss."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 
 from edgegen.compress.context import StepContext
 from edgegen.compress.lessons import Lessons, Question, step_seed
-from edgegen.core.digests import sha256_json
+from edgegen.core.digests import sha256_file, sha256_json
 from edgegen.core.errors import BuildError
+from edgegen.core.records import write_record
 from edgegen.train.checkpoint import read_checkpoint, write_checkpoint
+from edgegen.train.deployed import DEPLOYED_FILES
 from edgegen.train.optimizers import Average
 
 CHECKPOINT_STEPS = 200
@@ -74,6 +77,25 @@ class Answers:
 
     def take_up(self, state: Mapping[str, Any]) -> None:
         """Nothing was kept."""
+
+
+def run_key(task: str, settings: Any, source: Path, context: StepContext) -> dict[str, Any]:
+    """All that shapes a run: a checkpoint of another one is not taken up.
+
+    Args:
+        settings: the step's own record.
+        source: folder of the model that the step begins with.
+    """
+    return {
+        "task": task,
+        "settings": write_record(settings),
+        "seed": context.seed,
+        "threads": context.threads,
+        "torch": torch.__version__,
+        "augmented": None if context.augmented is None else write_record(context.augmented),
+        "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
+        "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
+    }
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Any
 from edgegen.compress.context import StepContext
 from edgegen.compress.distill.settings import Distilled
 from edgegen.compress.prune.settings import Pruned, Sparse
+from edgegen.compress.quantize.borrowed_refused import REFUSED
+from edgegen.compress.quantize.borrowed_settings import IncStatic, TorchaoStatic
 from edgegen.compress.quantize.litert_settings import (
     LitertInt4,
     LitertStaticInt8,
@@ -25,8 +27,6 @@ from edgegen.compress.quantize.settings import (
     WeightInt4,
     WeightInt8,
 )
-from edgegen.compress.quantize.torchao_refused import REFUSED
-from edgegen.compress.quantize.torchao_settings import IncStatic, TorchaoStatic
 from edgegen.compress.rewrite.settings import Rewritten
 from edgegen.compress.settings import Nothing
 from edgegen.core.errors import BuildError, UsageError

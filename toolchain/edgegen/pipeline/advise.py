@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,19 @@ from typing import Any
 from edgegen.bench.advice import Probe, deciding_figure, told_by_probes, weigh
 from edgegen.core.budgets import Budget, BytesBudget
 from edgegen.core.cache import Cache
-from edgegen.core.errors import BuildError, StorageError, ToolMissingError, UsageError
+from edgegen.core.errors import BuildError, StorageError, UsageError
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.core.records import read_record
 from edgegen.core.stages import Stages
 from edgegen.data.dataset import Form
 from edgegen.data.settings import DataSettings
-from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
+from edgegen.devices.device import Device, DeviceSettings, Identity
 from edgegen.pipeline.advice import RECIPES, Advice, advice_document
 from edgegen.pipeline.data import DataMaker
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
+from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import PARENT
 from edgegen.pipeline.probes import HELD_BACK_RATIO, Bench, ProbeData, offered_files
@@ -197,7 +197,8 @@ def _probe_all(
 ) -> tuple[list[Probe], list[LeftOut]]:
     probes: list[Probe] = []
     left_out: list[LeftOut] = []
-    with _on_target(asked, ordered) as (identity, missing, connect):
+    url, profile = ordered.device_url, ordered.profile
+    with on_target(url, profile, asked.settings, without="nothing will be counted") as (device, identity, missing):
         for number, proposal in enumerate(proposals):
             form = next(form for kind, form in forms.items() if proposal.tokens == (kind == "tokens"))
             parameters = deployed_parameters(proposal, form)
@@ -211,27 +212,12 @@ def _probe_all(
             asked.progress.advance("advise", number, len(proposals), proposal.name)
             asked.progress.say(f"probe {proposal.name}")
             try:
-                probes.append(_probe(asked, ordered, proposal, parameters, identity, missing, connect))
+                probes.append(_probe(asked, ordered, proposal, parameters, identity, missing, lambda: device))
             except StorageError:
                 raise
             except BuildError as error:
                 left_out.append(LeftOut(name=proposal.name, kind="failed", reason=error.paragraph()))
     return probes, left_out
-
-
-@contextmanager
-def _on_target(asked: _Asked, ordered: Order) -> Iterator[tuple[Identity | None, str, Callable[[], Device]]]:
-    """The device's identity (None: it is not there, and why), and how to reach the one device of all probes."""
-    device = open_device(ordered.device_url, ordered.profile, asked.settings)
-    try:
-        identity, missing = device.identity(), ""
-    except ToolMissingError as error:
-        identity, missing = None, error.paragraph()
-        asked.progress.say(f"nothing will be counted: {missing}")
-    try:
-        yield identity, missing, lambda: device
-    finally:
-        device.close()
 
 
 def _cannot_fit(parameters: int, budgets: Mapping[str, Budget]) -> str:

@@ -23,6 +23,7 @@ from edgegen.pipeline.contents import Outcome
 from edgegen.pipeline.hand_over import hand_over, write_failure
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
+from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.probes import asking
@@ -157,14 +158,9 @@ def _connect(ordered: Order, settings: DeviceSettings) -> Device:
 
 def _identify(ordered: Order, settings: DeviceSettings) -> tuple[Identity | None, str]:
     """The device's identity, or why there is none. A build without its device still makes what can be made."""
-    device = _connect(ordered, settings)
-    try:
-        return device.identity(), ""
-    except ToolMissingError as error:
-        settings.progress.say(f"nothing will be measured: {error.paragraph()}")
-        return None, error.paragraph()
-    finally:
-        device.close()
+    url, profile = ordered.device_url, ordered.profile
+    with on_target(url, profile, settings, without="nothing will be measured") as (_, identity, missing):
+        return identity, missing
 
 
 def _make_all(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from edgegen.compress.quantize.variants import Judged
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError, StorageError
-from edgegen.core.stages import Finished, Stage, Stages
-from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
+from edgegen.core.stages import Finished, Stages
 from edgegen.devices.device import Device, Identity
-from edgegen.pipeline.model import TOOLS, load_inputs
+from edgegen.pipeline.model import load_inputs
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.probes import Bench
-from edgegen.pipeline.prove import OUTPUTS, load_outputs
+from edgegen.pipeline.prove import OUTPUTS, load_outputs, run_here
 from edgegen.train.families import Output
 
 
@@ -74,33 +71,18 @@ class Judge:
         Raises:
             BuildError: the runtime refuses the file, or its outputs are of no use.
         """
-        from edgegen.bench.quality import paired_quality, task_quality
+        from edgegen.bench.quality import likeness_quality
 
         reference, outputs = (load_outputs(self._ran(item).files[OUTPUTS].path) for item in (self._parent, path))
-        figures = paired_quality(reference, outputs, self._output)
-        if self._output == "logits":
-            figures |= task_quality(reference, outputs, lambda logits: logits)
-        return figures
+        parts = likeness_quality(reference, outputs, self._output)
+        return {key: value for figures in parts.values() for key, value in figures.items()}
 
     def _ran(self, path: Path) -> Finished:
-        stage = Stage(
-            name="run on this host",
-            version=1,
-            quiet=True,
-            inputs={"model": sha256_file(path), "inputs": self._inputs.digest},
-            settings={"machine": machine_class(), "format": self._form},
-            tools={
-                **versions(TOOLS[self._form]),
-                "edgegen": source_digest("export"),
-                "edgegen_runtime": driver_digest(),
-            },
+        return run_here(
+            self._stages,
+            "run on this host",
+            path,
+            self._form,
+            lambda: load_inputs(self._inputs),
+            key={"model": sha256_file(path), "inputs": self._inputs.digest},
         )
-
-        def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.export.golden import npz_bytes
-            from edgegen.export.host_runtime import run_on_host
-
-            (folder / OUTPUTS).write_bytes(npz_bytes(run_on_host(path, self._form, load_inputs(self._inputs))))
-            return {}
-
-        return self._stages.run(stage, work)

@@ -12,15 +12,19 @@ from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
 
 @contextmanager
 def on_target(
-    url: str, profile: TargetProfile, settings: DeviceSettings
+    url: str, profile: TargetProfile, settings: DeviceSettings, *, without: str = "the target is not there"
 ) -> Iterator[tuple[Device, Identity | None, str]]:
-    """The device, its identity (None: it is not there), and why it is not there."""
+    """The device, its identity (None: it is not there), and why it is not there.
+
+    Args:
+        without: what is said before the reason.
+    """
     device = open_device(url, profile, settings)
     try:
         identity, missing = device.identity(), ""
     except ToolMissingError as error:
         identity, missing = None, error.paragraph()
-        settings.progress.say(f"the target is not there: {missing}")
+        settings.progress.say(f"{without}: {missing}")
     try:
         yield device, identity, missing
     finally:

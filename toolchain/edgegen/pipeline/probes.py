@@ -173,15 +173,13 @@ class Bench:
         """The outputs beside the float model's, both of the target's own kernels; nothing for the float model."""
         if model == self._parent:
             return {}
-        from edgegen.bench.quality import paired_quality, task_quality
+        from edgegen.bench.quality import likeness_quality
 
         reference, outputs = (
             load_outputs(self.ran(path, runtime).files[OUTPUTS].path) for path in (self._parent, model)
         )
-        figures = paired_quality(reference, outputs, self._output)
-        if self._output == "logits":
-            figures |= task_quality(reference, outputs, lambda logits: logits)
-        return figures
+        parts = likeness_quality(reference, outputs, self._output)
+        return {key: value for figures in parts.values() for key, value in figures.items()}
 
     def ran(self, model: Path, runtime: str) -> Finished:
         """What the device said of the inputs: the reading, and `OUTPUTS`, a row a sample."""

@@ -14,7 +14,7 @@ from edgegen.bench.cost import read_reading, take_reading
 from edgegen.core.errors import BuildError, StorageError
 from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors
-from edgegen.core.stages import Finished, Stage
+from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
 from edgegen.devices.device import Device, Identity, Reading
@@ -152,16 +152,14 @@ class Prover:
         )
 
         def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.bench.quality import cross_isa_quality, known_quality, paired_quality, task_quality
+            from edgegen.bench.quality import cross_isa_quality, known_quality, likeness_quality, task_quality
             from edgegen.train.feature_net import load_feature_net
 
             outputs, reference = (load_outputs(done.files[OUTPUTS].path) for done in (measured, parent))
-            quality = {"paired": paired_quality(reference, outputs, self._maker.model.output)}
+            quality = likeness_quality(reference, outputs, self._maker.model.output)
             if "absent" not in features.record:
                 network = load_feature_net({file: blob.path for file, blob in features.files.items()})
                 quality["task"] = task_quality(reference, outputs, lambda images: network(images)[1])
-            elif self._maker.model.output == "logits":
-                quality["task"] = task_quality(reference, outputs, lambda logits: logits)
             targets = load_targets(inputs)
             if targets is not None:
                 known = known_quality(self._maker.model.output, outputs, load_inputs(inputs), targets)
@@ -177,15 +175,32 @@ class Prover:
 
 def on_host(maker: Maker, made: Made) -> Finished:
     """What this host's runtime gives for a candidate's file and the quality inputs, as ``OUTPUTS``."""
-    form = made.planned.name.format
+    form, quality = made.planned.name.format, maker.model.quality()
+    return run_here(
+        maker.stages,
+        f"run {made.planned.name.kind} on this host",
+        made.model,
+        form,
+        lambda: load_inputs(quality),
+        key={"model": made.exported.files[FORMATS[form]].sha256, "quality": quality.digest},
+    )
+
+
+def run_here(
+    stages: Stages, name: str, model: Path, form: str, inputs: Callable[[], Tensors], *, key: Mapping[str, str]
+) -> Finished:
+    """What this host's runtime gives for a file, as ``OUTPUTS``.
+
+    Args:
+        name: of the stage.
+        inputs: asked only where the stage has to run.
+        key: digests of the file and of the inputs.
+    """
     stage = Stage(
-        name=f"run {made.planned.name.kind} on this host",
+        name=name,
         version=1,
         quiet=True,
-        inputs={
-            "model": made.exported.files[FORMATS[form]].sha256,
-            "quality": maker.model.quality().digest,
-        },
+        inputs=key,
         settings={"machine": machine_class()},
         tools={
             **versions(TOOLS[form]),
@@ -197,10 +212,10 @@ def on_host(maker: Maker, made: Made) -> Finished:
     def work(folder: Path) -> Mapping[str, Any]:
         from edgegen.export.host_runtime import run_on_host
 
-        _save(run_on_host(made.model, form, load_inputs(maker.model.quality())), folder / OUTPUTS)
+        _save(run_on_host(model, form, inputs()), folder / OUTPUTS)
         return {}
 
-    return maker.stages.run(stage, work)
+    return stages.run(stage, work)
 
 
 def _save(tensors: Tensors, path: Path) -> None:

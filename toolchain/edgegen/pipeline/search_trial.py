@@ -13,12 +13,12 @@ from edgegen.core.models import FORMATS
 from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
-from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
+from edgegen.core.versions import source_digest, versions
 from edgegen.devices.device import Device, Identity
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import TOOLS, load_inputs, load_targets
+from edgegen.pipeline.model import load_inputs, load_targets
 from edgegen.pipeline.plan import Planned
-from edgegen.pipeline.prove import OUTPUTS, load_outputs
+from edgegen.pipeline.prove import OUTPUTS, load_outputs, run_here
 
 
 class Judge:
@@ -110,38 +110,22 @@ class Judge:
         return self.maker.stages.run(stage, work)
 
     def _answers_here(self, planned: Planned, made: Finished, samples: int) -> Finished:
-        form = planned.name.format
-        stage = Stage(
-            name="answers on this host",
-            version=1,
-            quiet=True,
-            inputs={"model": _file(planned, made).name, "inputs": self._inputs.digest},
-            settings={"machine": machine_class(), "samples": samples},
-            tools={
-                **versions(TOOLS[form]),
-                "edgegen": source_digest("export"),
-                "edgegen_runtime": driver_digest(),
-            },
+        model = _file(planned, made)
+        return run_here(
+            self.maker.stages,
+            "answers on this host",
+            model,
+            planned.name.format,
+            lambda: self._rows(samples),
+            key={"model": model.name, "inputs": self._inputs.digest, "samples": str(samples)},
         )
 
-        def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.export.golden import npz_bytes
-            from edgegen.export.host_runtime import run_on_host
-
-            outputs = run_on_host(_file(planned, made), form, self._rows(samples))
-            (folder / OUTPUTS).write_bytes(npz_bytes(outputs))
-            return {}
-
-        return self.maker.stages.run(stage, work)
-
     def _compared(self, parent: Finished, mine: Finished, samples: int) -> dict[str, dict[str, float]]:
-        from edgegen.bench.quality import known_quality, paired_quality, task_quality
+        from edgegen.bench.quality import known_quality, likeness_quality
 
         output = self.maker.model.output
         reference, outputs = (load_outputs(done.files[OUTPUTS].path) for done in (parent, mine))
-        figures = {"paired": paired_quality(reference, outputs, output)}
-        if output == "logits":
-            figures["task"] = task_quality(reference, outputs, lambda logits: logits)
+        figures = likeness_quality(reference, outputs, output)
         targets = load_targets(self._inputs)
         if targets is not None:
             # An area under a curve needs samples of both kinds, which these need not have.

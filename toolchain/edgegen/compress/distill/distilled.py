@@ -16,12 +16,11 @@ from edgegen.compress.distill.settings import Distilled
 from edgegen.compress.distill.student import begin, student_settings
 from edgegen.compress.distill.whole import Whole
 from edgegen.compress.distill.written import write_rows
-from edgegen.compress.fit import Schedule, fit, fixed_threads
+from edgegen.compress.fit import Schedule, fit, fixed_threads, run_key
 from edgegen.compress.lessons import Lessons, step_seed
-from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
 from edgegen.core.records import write_record
-from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, save_deployed
+from edgegen.train.deployed import load_deployed, save_deployed
 from edgegen.train.families import find_family
 
 _WRITTEN_ROWS = 4096
@@ -59,16 +58,7 @@ def apply(source: Path, folder: Path, settings: Distilled, context: StepContext)
             _let_write(lessons, parent, family, parent_shape, settings, context)
         untrained, task = lessons.likeness(student, parent, context.seed), lessons.task(student, context.seed)
         teaching = Objectives(student, parent, lessons, settings, seed=context.seed, whole=whole, layers=begun.layers)
-        key = {
-            "task": "distill",
-            "settings": write_record(settings),
-            "seed": context.seed,
-            "threads": context.threads,
-            "torch": torch.__version__,
-            "augmented": None if context.augmented is None else write_record(context.augmented),
-            "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
-            "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
-        }
+        key = run_key("distill", settings, source, context)
         fit(
             student,
             parent,

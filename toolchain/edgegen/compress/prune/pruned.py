@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.fit import Schedule, Teaching, fit, fixed_threads
+from edgegen.compress.fit import Schedule, Teaching, fit, fixed_threads, run_key
 from edgegen.compress.lessons import Lessons, Likeness
 from edgegen.compress.prune.allocate import Counts, allocate
 from edgegen.compress.prune.importance import judge
@@ -21,10 +20,8 @@ from edgegen.compress.prune.rounds import Round, StoredRounds
 from edgegen.compress.prune.sensitivity import measure
 from edgegen.compress.prune.settings import Pruned
 from edgegen.compress.prune.teaching import AnswersAndTruth
-from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
-from edgegen.core.records import write_record
-from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, save_deployed
+from edgegen.train.deployed import load_deployed, save_deployed
 from edgegen.train.narrowing import narrowed
 
 _UNHARMED_DB = 60.0
@@ -48,16 +45,7 @@ def apply(source: Path, folder: Path, settings: Pruned, context: StepContext) ->
             raise BuildError("the float parent is of another family than the model", where=str(context.parent))
         lessons = Lessons(family, parent_shape, context.data, augmented=context.augmented)
         teaching = AnswersAndTruth(lessons, settings.truth, "pruned")
-        key = {
-            "task": "prune",
-            "settings": write_record(settings),
-            "seed": context.seed,
-            "threads": context.threads,
-            "torch": torch.__version__,
-            "augmented": None if context.augmented is None else write_record(context.augmented),
-            "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
-            "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
-        }
+        key = run_key("prune", settings, source, context)
         begun = {group.number: group.channels for group in groups_of(family, shape)}
         rounds = StoredRounds(context, key, family)
         state = rounds.taken_up() or Round(module=copy.deepcopy(module), settings=shape, told=[])

@@ -12,17 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from edgegen.compress.context import StepContext
-from edgegen.compress.fit import Schedule, fit, fixed_threads
+from edgegen.compress.fit import Schedule, fit, fixed_threads, run_key
 from edgegen.compress.lessons import Lessons
 from edgegen.compress.prune.masks import Masks, growth
 from edgegen.compress.prune.settings import Sparse
 from edgegen.compress.prune.teaching import AnswersAndTruth
-from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
-from edgegen.core.records import write_record
 from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, save_deployed
 
 _NO_SPEED = "no kernel of this target uses them: the file compresses better, the work stays the same"
@@ -54,16 +50,7 @@ def apply(source: Path, folder: Path, settings: Sparse, context: StepContext) ->
                 next_step="set [compress.sparse] pattern = 'unstructured'",
             )
         teaching = Growing(lessons, settings, masks)
-        key = {
-            "task": "sparse",
-            "settings": write_record(settings),
-            "seed": context.seed,
-            "threads": context.threads,
-            "torch": torch.__version__,
-            "augmented": None if context.augmented is None else write_record(context.augmented),
-            "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
-            "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
-        }
+        key = run_key("sparse", settings, source, context)
         schedule = Schedule(steps=settings.steps, batch=settings.batch, learning_rate=settings.learning_rate)
         fit(student, parent, lessons, schedule, context, key=key, task="sparse", teaching=teaching)
         if not settings.steps:

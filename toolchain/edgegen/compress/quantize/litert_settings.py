@@ -5,20 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from edgegen.compress.quantize.settings import samples_setting, scale_setting
 from edgegen.core.records import setting
-
-
-def _weights_per_scale() -> Any:
-    return setting(
-        32,
-        doc="weights that an output channel must have to get a scale of its own; below, the tensor has one scale",
-        minimum=1,
-        maximum=1_000_000_000,
-    )
-
-
-def _calibration_samples() -> Any:
-    return setting(256, doc="calibration inputs used, at most", minimum=1, maximum=100_000)
 
 
 def _keep_float() -> Any:
@@ -69,8 +57,8 @@ def _names(default: str) -> Any:
 class LitertStaticInt8:
     """Static int8 in LiteRT: activations get their ranges from calibration inputs."""
 
-    weights_per_scale: int = _weights_per_scale()
-    calibration_samples: int = _calibration_samples()
+    weights_per_scale: int = scale_setting()
+    calibration_samples: int = samples_setting()
     observer: Literal["minmax", "percentile", "entropy", "mse"] = _observer()
     activations: Literal["asymmetric", "symmetric"] = setting(
         "asymmetric", doc="asymmetric: from the lowest to the highest value; symmetric: as far below zero as above"
@@ -89,8 +77,8 @@ class LitertStaticInt8:
 class LitertStaticInt16:
     """Static quantization with int16 activations and int8 weights, in LiteRT."""
 
-    weights_per_scale: int = _weights_per_scale()
-    calibration_samples: int = _calibration_samples()
+    weights_per_scale: int = scale_setting()
+    calibration_samples: int = samples_setting()
     observer: Literal["minmax", "percentile", "entropy", "mse"] = _observer()
     elementwise: Literal["auto", "float", "int8"] = _elementwise()
     keep_float: tuple[str, ...] = _keep_float()
@@ -111,9 +99,9 @@ def _method(default: str) -> Any:
 class LitertWeightInt8:
     """int8 weights in LiteRT, expanded to float (weight-int8) or as they are (dynamic-int8)."""
 
-    weights_per_scale: int = _weights_per_scale()
+    weights_per_scale: int = scale_setting()
     method: Literal["rtn", "gptq", "adaptive"] = _method("rtn")
-    calibration_samples: int = _calibration_samples()
+    calibration_samples: int = samples_setting()
     keep_float: tuple[str, ...] = _keep_float()
     names: Literal["drop", "keep"] = _names("keep")
 
@@ -122,7 +110,7 @@ class LitertWeightInt8:
 class LitertInt4:
     """4-bit weights in LiteRT, expanded to float (weight-int4) or as they are (dynamic-int4)."""
 
-    weights_per_scale: int = _weights_per_scale()
+    weights_per_scale: int = scale_setting()
     method: Literal["rtn", "gptq", "adaptive"] = _method("adaptive")
     block: Literal[0, 32, 64, 128, 256] = setting(
         32,

@@ -17,14 +17,12 @@ from typing import Any
 import torch
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.fit import Schedule, fit, fixed_threads
+from edgegen.compress.fit import Schedule, fit, fixed_threads, run_key
 from edgegen.compress.lessons import Lessons, step_seed
 from edgegen.compress.quantize.qat_model import arm, calibrate, disarm
 from edgegen.compress.quantize.qat_settings import Qat
-from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError
-from edgegen.core.records import write_record
-from edgegen.train.deployed import DEPLOYED_FILES, load_deployed, model_signature, save_deployed
+from edgegen.train.deployed import load_deployed, model_signature, save_deployed
 
 _TASK = "qat"
 _WATCHED_SAMPLES = 64
@@ -54,15 +52,7 @@ def apply(source: Path, folder: Path, settings: Qat, context: StepContext) -> Ma
         with torch.no_grad():
             for name, grid in armed.weights.items():
                 grid.share.copy_(started[name])
-        key = {
-            "task": _TASK,
-            "settings": write_record(settings),
-            "seed": context.seed,
-            "threads": context.threads,
-            "torch": torch.__version__,
-            "source": [sha256_file(source / name) for name in DEPLOYED_FILES],
-            "parent": [sha256_file(context.need_parent() / name) for name in DEPLOYED_FILES],
-        }
+        key = run_key(_TASK, settings, source, context)
         fit(module, parent, lessons, schedule, context, key=key, task=_TASK)
         calibrate(module, armed, lessons, _WATCHED_SAMPLES, watched)
         trained = lessons.likeness(module, parent, context.seed)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from edgegen.core.records import setting
 
 
-def _weights_per_scale() -> Any:
+def scale_setting() -> Any:
+    """``weights_per_scale``, of both formats."""
     return setting(
         32,
         doc="weights that an output channel must have to get a scale of its own; below, the tensor has one scale",
@@ -17,7 +18,8 @@ def _weights_per_scale() -> Any:
     )
 
 
-def _calibration_samples() -> Any:
+def samples_setting() -> Any:
+    """``calibration_samples``, of both formats."""
     return setting(256, doc="calibration inputs used, at most", minimum=1, maximum=100_000)
 
 
@@ -37,17 +39,10 @@ def _rounding() -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightGranularity:
-    """How many weights share one scale."""
-
-    weights_per_scale: int = _weights_per_scale()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicInt8:
     """Dynamic int8 in ONNX."""
 
-    weights_per_scale: int = _weights_per_scale()
+    weights_per_scale: int = scale_setting()
     keep_float: tuple[str, ...] = _keep_float()
 
 
@@ -55,7 +50,7 @@ class DynamicInt8:
 class WeightInt8:
     """int8 weights in ONNX, expanded to float before use."""
 
-    weights_per_scale: int = _weights_per_scale()
+    weights_per_scale: int = scale_setting()
     expand: Literal["load", "run"] = setting(
         "load",
         doc="load: the runtime expands the weights once; run: at every inference (DequantizeLinear)",
@@ -70,7 +65,7 @@ class WeightInt8:
         minimum=0,
         maximum=65_536,
     )
-    calibration_samples: int = _calibration_samples()
+    calibration_samples: int = samples_setting()
     keep_float: tuple[str, ...] = _keep_float()
 
 
@@ -97,7 +92,7 @@ class WeightInt4:
         doc="matrix products; expand: as all other operators; blocks: computed from the 4-bit weights (MatMulNBits), "
         "which takes less memory and more instructions, on a core without dot product twice as many",
     )
-    calibration_samples: int = _calibration_samples()
+    calibration_samples: int = samples_setting()
     keep_float: tuple[str, ...] = _keep_float()
 
 
@@ -105,8 +100,8 @@ class WeightInt4:
 class StaticInt8:
     """Static int8: activations get their ranges from calibration inputs."""
 
-    weights_per_scale: int = _weights_per_scale()
-    calibration_samples: int = _calibration_samples()
+    weights_per_scale: int = scale_setting()
+    calibration_samples: int = samples_setting()
     observer: Literal["minmax", "percentile", "entropy", "mse"] = setting(
         "minmax",
         doc="range of an activation: all values seen, 99.99 % of them, the least divergence or the least squared error",
@@ -132,8 +127,8 @@ class StaticInt8:
 class StaticInt16:
     """Static quantization with int16 activations and int8 weights, in ONNX."""
 
-    weights_per_scale: int = _weights_per_scale()
-    calibration_samples: int = _calibration_samples()
+    weights_per_scale: int = scale_setting()
+    calibration_samples: int = samples_setting()
     observer: Literal["minmax", "percentile", "entropy", "mse"] = setting(
         "minmax",
         doc="range of an activation: all values seen, 99.99 % of them, the least divergence or the least squared error",

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.quantize.torchao_export import EXTRA, borrowed, calibration_rows, export_quantized
-from edgegen.compress.quantize.torchao_settings import TorchaoStatic
+from edgegen.compress.quantize.borrowed_export import EXTRA, borrowed, calibration_rows, export_quantized
+from edgegen.compress.quantize.borrowed_settings import TorchaoStatic
 from edgegen.core.lazy import load
 from edgegen.export.program import example
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from edgegen.compress.context import StepContext
-from edgegen.compress.quantize.torchao_export import EXTRA, borrowed, export_quantized
+from edgegen.compress.quantize.borrowed_export import EXTRA, borrowed, export_quantized
 from edgegen.compress.settings import Nothing
 from edgegen.core.errors import BuildError
 from edgegen.core.lazy import load
