@@ -148,6 +148,16 @@ def test_build_lists_what_is_not_built_with_its_reason(project: Path, cache: Pat
     assert row["why_rejected"]
 
 
+def test_build_rejects_a_pass_that_changed_nothing_also_before_one_that_did(project: Path, cache: Path) -> None:
+    _edit(project, '"weight-int8", "static-int8"', '"pruned+sparse"')
+    settings = ["--set", "compress.pruned.ratio=0", "--set", "compress.sparse.steps=5"]
+    document = edgegen("build", "--target", "null", "--json", *settings, cache=cache, cwd=project).document
+    row = next(item for item in document["candidates"] if item["name"] == "pruned+sparse@onnx")
+    assert row["status"] == "rejected"
+    assert "pruned (torch) changed nothing" in row["why_rejected"]
+    assert [done["step"] for done in row["passes"]] == ["sparse"]
+
+
 def test_build_of_images_without_labels_has_no_task_figures(tmp_path: Path, cache: Path) -> None:
     import numpy as np
 

@@ -32,7 +32,7 @@ from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES, load_deployed, m
 BORROWED = ("torchao", "neural-compressor")
 """Distributions of steps that make their file from the torch form."""
 
-_STEP_SEED = 500  # offset of the project's seed, as those in ``model``
+STEP_SEED = 500  # offset of the project's seed, as those in ``model``
 
 
 class Maker:
@@ -104,7 +104,7 @@ class Maker:
                 shutil.copyfile(source.files[name].path, current / name)
         passes = list(source.record.get("passes", ()))
         refused = str(source.record.get("refused", ""))
-        context = replace(self._context(calibration), runtime=planned.runtime)
+        context = replace(self.context(calibration), runtime=planned.runtime)
         if probes is not None:
             context = replace(context, cost=probes.cost, quality=probes.quality)
         for index, step in enumerate(planned.format_steps, start=1):
@@ -144,7 +144,7 @@ class Maker:
             return self.model.trained()
         before, parent = self._changed(steps[:-1], settings), self.model.trained()
         data = self.model.data.prepared()
-        step, earlier = steps[-1], list(before.record.get("passes", ()))
+        step, passes, refused = steps[-1], list(before.record.get("passes", ())), str(before.record.get("refused", ""))
         stage = Stage(
             name="+".join(steps),
             version=1,
@@ -166,7 +166,7 @@ class Maker:
         def work(folder: Path, checkpoint: Path) -> Mapping[str, Any]:
             inside = _materialize(before.files, DEPLOYED_FILES, folder / ".torch")
             context = replace(
-                self._context(self.model.calibration()),
+                self.context(self.model.calibration()),
                 parent=_materialize(parent.files, (*MODEL_FILES, *DEPLOYED_FILES), folder / ".parent"),
                 data=paths(data),
                 augmented=self.model.augmented,
@@ -174,21 +174,21 @@ class Maker:
             )
             try:
                 applied = apply_step(find_step(step, "torch"), inside, folder, settings[step], context)
-                passes, refused = [*earlier, applied.told()], ""
+                told = {"passes": [*passes, applied.told()], "refused": refused}
             except NothingChanged as error:
-                passes, refused = earlier, error.paragraph()
+                told = {"passes": passes, "refused": error.paragraph()}
                 _copy(inside, DEPLOYED_FILES, folder)
             _refuse_other_tensors(step, folder, self.model)
             for leftover in (inside, folder / ".parent"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            return {"passes": passes, "refused": refused}
+            return told
 
         return self.model.resumable(stage, work)
 
     def _draws(self) -> Mapping[str, int]:
         """What a step's randomness and arithmetic start from, besides its settings: part of the key of its stage."""
         return {
-            "step seed": self.model.project.seed + _STEP_SEED,
+            "step seed": self.model.project.seed + STEP_SEED,
             "golden samples": GOLDEN_SAMPLES,
             "threads": self.model.training.threads,
         }
@@ -198,10 +198,11 @@ class Maker:
         parent = self._converted(self.model.trained(), form)
         return None if self._probes is None else self._probes(parent.files[FORMATS[form]].path)
 
-    def _context(self, calibration: Finished) -> StepContext:
+    def context(self, calibration: Finished) -> StepContext:
+        """What every step gets; what only some need is added by whoever runs them."""
         return StepContext(
             inputs=load_inputs(calibration),
-            seed=self.model.project.seed + _STEP_SEED,
+            seed=self.model.project.seed + STEP_SEED,
             threads=self.model.training.threads,
             progress=self._progress,
         )

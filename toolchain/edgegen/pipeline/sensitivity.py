@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.devices.device import DeviceSettings
 from edgegen.pipeline.judge import Judge
-from edgegen.pipeline.make import Maker
+from edgegen.pipeline.make import STEP_SEED, Maker
 from edgegen.pipeline.model import ModelMaker, load_inputs, save_inputs, tools
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
@@ -41,7 +41,6 @@ By = Literal["auto", "layer", "block"]
 PAGE, DOCUMENT = "sensitivity.html", "sensitivity.json"
 _MOST_LAYERS = 64
 _CURVE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-_SEED = 500  # as steps get it in a build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,21 +193,14 @@ def _variant(task: _Task, source: Path, kept: Sequence[Layer]) -> Path | str:
             "step": task.step.name,
             "settings": write_record(task.settings),
             "kept": [tensor for layer in kept for tensor in layer.tensors],
-            "seed": model.project.seed + _SEED,
+            "seed": model.project.seed + STEP_SEED,
             "threads": model.training.threads,
         },
         tools=tools(task.form, "compress", "export"),
     )
 
     def work(folder: Path) -> Mapping[str, Any]:
-        from edgegen.compress.context import StepContext
-
-        context = StepContext(
-            inputs=load_inputs(calibration),
-            seed=model.project.seed + _SEED,
-            threads=model.training.threads,
-            runtime=task.made.planned.runtime,
-        )
+        context = replace(task.maker.context(calibration), runtime=task.made.planned.runtime, progress=Silent())
         try:
             quantize_but(kept, source, folder, task.form, task.step.name, task.settings, context)
         except StorageError:
