@@ -93,11 +93,13 @@ def _rows(stick: Yardstick, folder: Path, cache: Path, without: Sequence[str]) -
     yield from plain_defaults(stick, folder)
     calibration = folder / "calibration.npz"
     np.savez(calibration, **{name: array[:_CALIBRATED] for name, array in stick.calibration().items()})
+    plain = folder / "float.onnx"  # tools look at the ending, which files of the store have not
+    shutil.copyfile(stick.parent("onnx"), plain)
     for tool in TOOLS:
         if tool.name in without:
             continue
         python = _installed(tool, cache)
-        source = stick.parent("onnx") if tool.takes == "onnx" else stick.torch_folder(folder / "torch")
+        source = plain if tool.takes == "onnx" else stick.torch_folder(folder / "torch")
         for way, arguments in tool.ways.items():
             yield tried(way, tool.name, partial(_made, stick, python, way, arguments, source, calibration, folder))
     yield from presets(stick)

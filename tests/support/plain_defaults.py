@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -71,10 +73,11 @@ DEFAULTS: Mapping[str, tuple[str, Quantize]] = {
 def _aeq(source: Path, done: Path, recipe: Any, inputs: Inputs | None) -> None:
     from ai_edge_quantizer import quantizer
 
-    tool = quantizer.Quantizer(str(source))
-    tool.load_quantization_recipe(recipe)
-    found = None if inputs is None else tool.calibrate({"serving_default": _rows(inputs)})
-    tool.quantize(found).export_model(str(done), overwrite=True)
+    with redirect_stdout(sys.stderr):  # it prints, and stdout is for tables
+        tool = quantizer.Quantizer(str(source))
+        tool.load_quantization_recipe(recipe)
+        found = None if inputs is None else tool.calibrate({"serving_default": _rows(inputs)})
+        tool.quantize(found).export_model(str(done), overwrite=True)
 
 
 def _rows(inputs: Inputs) -> list[dict[str, Array]]:
