@@ -38,12 +38,14 @@ class Spoken(Silent):
 
 
 @contextmanager
-def yardstick(template: str, targets: Sequence[str], cache: Path, samples: int, folder: Path) -> Iterator[Yardstick]:
+def yardstick(
+    template: str, targets: Sequence[str], cache: Path, samples: int, folder: Path, overrides: Sequence[str] = ()
+) -> Iterator[Yardstick]:
     """A template's project in ``folder``, trained, and the boards."""
     project = folder / template
     if not project.exists():
         begin(project, template)
-    stick = Yardstick(project, targets, cache, Spoken(), samples)
+    stick = Yardstick(project, targets, cache, Spoken(), samples, overrides)
     try:
         yield stick
     finally:

@@ -21,15 +21,15 @@ from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError
 from edgegen.core.models import FORMATS
 from edgegen.core.ports import Progress
-from edgegen.core.project import Project, load_project
-from edgegen.core.stages import Stages
+from edgegen.core.project import PointTable, Project, load_project
+from edgegen.core.stages import Finished, Stages
 from edgegen.data.dataset import load_dataset
 from edgegen.devices.device import Device, DeviceSettings, open_device
 from edgegen.pipeline.data import paths
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker, load_inputs, load_targets
 from edgegen.pipeline.order import Order, order
-from edgegen.pipeline.plan import PARENT, Planned, plan
+from edgegen.pipeline.plan import PARENT, Planned, plan, plan_point
 from edgegen.pipeline.probes import Bench, asking
 from edgegen.pipeline.prove import OUTPUTS, load_outputs
 from edgegen.train.deployed import DEPLOYED_FILES
@@ -86,9 +86,17 @@ class Weighed:
 class Yardstick:
     """A trained project and the boards that files are run on."""
 
-    def __init__(self, project: Path, targets: Sequence[str], cache: Path, progress: Progress, samples: int) -> None:
-        overrides = (f"quality.samples={samples}", 'export.formats=["onnx","litert"]')
-        self.project: Project = replace(load_project(project, overrides), recipes=(PARENT,))
+    def __init__(
+        self,
+        project: Path,
+        targets: Sequence[str],
+        cache: Path,
+        progress: Progress,
+        samples: int,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        fixed = (f"quality.samples={samples}", 'export.formats=["onnx","litert"]')
+        self.project: Project = replace(load_project(project, (*fixed, *overrides)), recipes=(PARENT,))
         self._orders: dict[str, Order] = {name: order(self.project, target=name) for name in targets}
         self._cache = Cache(cache)
         self._progress = progress
@@ -129,20 +137,36 @@ class Yardstick:
         found = plan(replace(self.project, recipes=tuple(recipes)), self._orders[self.targets[-1]].profile)
         return [item for item in found if item.name.recipe != PARENT]
 
+    def point(self, name: str, table: PointTable) -> Planned:
+        """A candidate with settings of its own."""
+        return plan_point(self.project, self._orders[self.targets[-1]].profile, name, table)
+
     def weigh_planned(self, planned: Planned) -> Weighed:
         """Makes a candidate and weighs it; steps that ask the target ask the last one.
 
         Raises:
             BuildError: it cannot be made, or its last step changed nothing.
         """
+        exported = self._exported(planned)
+        form = planned.name.format
+        return self.weigh(str(planned.name), exported.files[FORMATS[form]].path, form)
+
+    def students(self, planned: Planned) -> Mapping[str, Any]:
+        """Settings of ``[model]`` in which a candidate's network differs from the float model's; empty: none does."""
+        changed: dict[str, Any] = {}
+        for told in self._exported(planned).record["passes"]:
+            student = told["figures"].get("student") or {}
+            changed |= {name: both["now"] for name, both in student.items()}
+        return changed
+
+    def _exported(self, planned: Planned) -> Finished:
         target = self.targets[-1]
         identity = self._device(target).identity()
         with asking(self._orders[target], identity, self.model, self.stages, lambda: self._connect(target)) as probes:
             exported = Maker(self.model, self._progress, probes).exported(planned)
         if exported.record["refused"]:
             raise BuildError(str(exported.record["refused"]))
-        form = planned.name.format
-        return self.weigh(str(planned.name), exported.files[FORMATS[form]].path, form)
+        return exported
 
     def weigh(self, name: str, path: Path, form: str) -> Weighed:
         """Runs a file on every board."""

@@ -57,6 +57,16 @@ def space(allowed=(), **more):
     return Space(project=asked, profiles=(load_target("raspberrypi4"),), allowed=tuple(allowed), formats=asked.formats)
 
 
+def test_the_recipes_that_the_project_names_are_tried_in_every_format_that_has_them():
+    named = space(recipes=("float32", "static-int8", "distilled+static-int8", "qat+dynamic-int4")).named()
+    assert [(point["recipe"], point["format"]) for point in named] == [
+        ("distilled+static-int8", "onnx"),
+        ("distilled+static-int8", "litert"),
+        ("qat+dynamic-int4", "litert"),
+    ]
+    assert space(["static-int8"], recipes=("distilled+static-int8",)).named() == []
+
+
 def test_presets_are_the_float_models_and_every_step_alone_in_every_format():
     found = [(point["recipe"], point["format"]) for point in space().presets()]
     assert found[:2] == [("float32", "onnx"), ("float32", "litert")]

@@ -1,7 +1,7 @@
 """``edgegen search``: recipes and settings that no others beat, on one target or several.
 
-A trial is only a set of stages: what two trials have in common is made once. The plain presets are the first trials,
-so that the front can never be worse than they are.
+A trial is only a set of stages: what two trials have in common is made once. The plain presets and the project's own
+recipes are the first trials, so that the front can never be worse than they are.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class Running:
         self._space = space
         self._stands = stands
         self._progress = progress
-        self._presets = space.presets()
+        self._first = [*space.presets(), *space.named()]
         self._trier = Trier(space, stands, asked.settings)
         self.name = _study_name(asked, model, stands, space)
         if asked.study not in ("", self.name):
@@ -219,14 +219,14 @@ class Running:
             _STORAGE,
             directions=["minimize"] * len(names),
         )
-        self._wanted = len(self._presets) + asked.settings.trials
+        self._wanted = len(self._first) + asked.settings.trials
         self._shared = SharedStudy(
             self._study,
             self._wanted,
             asked.project.seed,
             asked.settings.startup,
             progress,
-            owed=[(point, space.parameters(point)) for point in self._presets],
+            owed=[(point, space.parameters(point)) for point in self._first],
             sampler=self._sampler,
         )
         self._in_vain = 0
@@ -288,10 +288,10 @@ class Running:
         finished = {
             item["name"]: item["result"] for item in self._trials() if item["result"] and item["number"] != trial.number
         }
-        is_preset = point_key(point) in {point_key(item) for item in self._presets}
+        is_first = point_key(point) in {point_key(item) for item in self._first}
         try:
             with self._shared.alive(trial):
-                result = self._trier.tried(point, finished, whole=is_preset)
+                result = self._trier.tried(point, finished, whole=is_first)
         except StorageError:
             raise  # a full disk says nothing of the recipe
         except (BuildError, UsageError) as error:
@@ -315,7 +315,7 @@ class Running:
             # Grouping keeps apart what is asked for in different recipes; optuna calls it experimental.
             warnings.simplefilter("ignore")
             # Several objectives: Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 73 (2022).
-            return TPESampler(seed=seed, n_startup_trials=len(self._presets) + startup, multivariate=True, group=True)
+            return TPESampler(seed=seed, n_startup_trials=len(self._first) + startup, multivariate=True, group=True)
 
     # -- what is known -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgegen.compress.space import DURATION, choices, role, steps_for
-from edgegen.compress.steps import Step, find_step
+from edgegen.compress.steps import STEPS, Step, find_step
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import UsageError
 from edgegen.core.project import PointTable, Project
@@ -51,6 +51,18 @@ class Space:
         ]
         unique = {point_key(point): point for point in self._built(alone)}
         return [*self.parents(), *unique.values()]
+
+    def named(self) -> list[Point]:
+        """The recipes of several steps that the project file names, in every format that has them."""
+        recipes = [tuple(recipe.split("+")) for recipe in self.project.recipes if "+" in recipe]
+        points = [
+            self._point(names, form, {})
+            for names in recipes
+            if not self.allowed or set(names) <= set(self.allowed)
+            for form in self.formats
+            if all((name, "torch") in STEPS or (name, form) in STEPS for name in names)
+        ]
+        return self._built(points)
 
     def draw(self, trial: Trial) -> Point | None:
         """The point that the study's sampler proposes; None where no target can have it, or it is the float model.
