@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgegen.compress.quantize.observers import BINS, ChannelObservers, make_observer
+from edgegen.compress.quantize.observers import BINS, make_observer
 from edgegen.core.errors import BuildError, UsageError
 
 METHODS = ("minmax", "percentile", "entropy", "mse")
@@ -127,18 +127,6 @@ def test_entropy_keeps_a_uniform_distribution_whole() -> None:
     low, high = seen("entropy", [values], symmetric=False)
     assert high > 2.8
     assert low < -0.9
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_channels_are_observed_alone(method: str) -> None:
-    values = np.random.default_rng(2).standard_normal((5, 3, 400)).astype(np.float32) * np.float32([[[1], [10], [0]]])
-    observers = ChannelObservers(1, lambda: make_observer(method, bits=8, symmetric=True))
-    for row in values:
-        observers.observe(row[None])
-    lows, highs = observers.ranges()
-    wanted = [seen(method, [values[:, channel]], symmetric=True) for channel in range(3)]
-    assert [(low, high) for low, high in zip(lows, highs, strict=True)] == wanted
-    assert highs[2] == 0
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -167,28 +167,6 @@ def make_observer(method: str, *, bits: int = 8, symmetric: bool, percentile: fl
     return Histogram(choices[method], symmetric=symmetric)
 
 
-class ChannelObservers:
-    """An observer for every channel of a tensor."""
-
-    def __init__(self, axis: int, make: Callable[[], Observer]) -> None:
-        """``axis``: of the channels; ``make``: gives a new observer."""
-        self._axis, self._make = axis, make
-        self._channels: list[Observer] = []
-
-    def observe(self, array: Array) -> None:
-        """As Observer's, for arrays that have equally many channels."""
-        rows = np.moveaxis(array, self._axis, 0)
-        if not self._channels:
-            self._channels = [self._make() for _ in rows]
-        for observer, row in zip(self._channels, rows, strict=True):
-            observer.observe(row)
-
-    def ranges(self) -> tuple[Array, Array]:
-        """Lows and highs, (channels,) each; see Observer."""
-        found = np.array([observer.range() for observer in self._channels], dtype=np.float64).reshape(-1, 2)
-        return found[:, 0], found[:, 1]
-
-
 def _with_zero(low: float, high: float, symmetric: bool) -> tuple[float, float]:
     if symmetric:
         largest = max(abs(low), abs(high))
