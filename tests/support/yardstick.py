@@ -105,10 +105,11 @@ class Yardstick:
         self.model = ModelMaker(self.project, first.settings, self.stages, self._cache, progress)
         self._maker = Maker(self.model, progress)
         self._devices = ExitStack()
+        self._devices.enter_context(self._cache.in_use())  # else another process may sweep what is half-written
         self._opened: dict[str, Device] = {}
 
     def close(self) -> None:
-        """Gives the boards back."""
+        """Gives the boards and the cache back."""
         self._devices.close()
 
     @property
