@@ -31,7 +31,14 @@ from support.compared import Row, Spoken, floats, markdown, plain_defaults, pres
 from support.yardstick import Weighed, Yardstick  # noqa: E402
 
 TEMPLATES = ("tabular", "anomaly", "flow", "classifier", "vae", "gan", "keyword", "autoregressive")
-FIRST = ("pruned+static-int8", "distilled+static-int8", "distilled+rewritten+static-int8", "distilled+qat+dynamic-int4")
+FIRST = (
+    *(
+        f"{change}+rewritten{behind}"
+        for change in ("distilled", "pruned")
+        for behind in ("", "+static-int8", "+dynamic-int8", "+dynamic-int4", "+weight-int4", "+float16")
+    ),
+    "distilled+qat+dynamic-int4",
+)
 """Recipes that the search begins with, beside every step alone and those of the template."""
 
 _ALLOWED_LOSS = 0.01
@@ -147,13 +154,12 @@ def _direct(
 
 
 def _said(found: Found, targets: Sequence[str]) -> Iterator[str]:
-    rivals = [(row.kind, row.name, row.weighed) for row in found.rows if row.kind in ("preset", "plain defaults")]
+    rivals = found.of("preset", "plain defaults")
     for target in targets:
-        left = [name for _, name, item in rivals if item is not None and not found.beaten(item, target)]
-        count = sum(item is not None for _, _, item in rivals)
+        left = [name for name, item in rivals if not found.beaten(item, target)]
         yield (
-            f"- {target}: {count - len(left)} of {count} presets and plain defaults have a searched point with the "
-            "task's figure within their interval and no more bytes, instructions and RAM."
+            f"- {target}: {len(rivals) - len(left)} of {len(rivals)} presets and plain defaults have a searched "
+            "point with the task's figure within their interval and no more bytes, instructions and RAM."
             + (f" Not: {', '.join(left)}." if left else "")
         )
     volume = found.hypervolume
@@ -165,10 +171,11 @@ def _said(found: Found, targets: Sequence[str]) -> Iterator[str]:
     item = dict(found.of("search"))[best]
     parent = dict(found.of("float"))[f"float32@{item.format}"]
     seeds = f"; another seed: {found.seeds:.3g}" if found.seeds else ""
+    change = f"{parent.task.value:.4g} -> {item.task.value:.4g} ({-item.task.loss(parent.task):+.2%}{seeds})"
     yield (
         f"- best that keeps the task: {best}, {parent.size_bytes / item.size_bytes:.2f}x smaller, "
         f"{parent.instructions[target] / item.instructions[target]:.2f}x fewer instructions on {target}, "
-        f"{item.task.name} {parent.task.value:.4g} -> {item.task.value:.4g} ({-item.task.loss(parent.task):+.2%}{seeds})"
+        f"{item.task.name} {change}"
     )
     for name, other in found.of("trained directly"):
         yield f"- {name}: {other.task.name} {other.task}, {other.size_bytes:,} bytes"

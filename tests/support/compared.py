@@ -25,7 +25,7 @@ class Row:
     """A way of making a file, and the file weighed, or why there is none."""
 
     name: str
-    kind: str  # "float", "preset", "plain defaults", "search", or a tool's name
+    kind: str  # "float", "preset", "joined", "plain defaults", "search", or a tool's name
     weighed: Weighed | None = None
     why_not: str = ""
 
@@ -73,11 +73,11 @@ def presets(stick: Yardstick) -> Iterator[Row]:
     """Every step of the table alone with its defaults, in every format that has it, and ``TOGETHER``."""
     recipes = [name for name in dict.fromkeys(name for name, _ in STEPS) if name not in ("float32", "qat")]
     for planned in stick.planned((*recipes, *TOGETHER)):
-        name = str(planned.name)
+        name, kind = str(planned.name), "joined" if planned.name.recipe in TOGETHER else "preset"
         if planned.not_built:
-            yield Row(name=name, kind="preset", why_not=planned.not_built)
+            yield Row(name=name, kind=kind, why_not=planned.not_built)
         else:
-            yield tried(name, "preset", partial(stick.weigh_planned, planned))
+            yield tried(name, kind, partial(stick.weigh_planned, planned))
 
 
 def plain_defaults(stick: Yardstick, folder: Path) -> Iterator[Row]:
