@@ -11,7 +11,7 @@ import pytest
 
 from edgegen.cli.main import COMMANDS
 from edgegen.core.project import find_project
-from edgegen.pipeline.reference import PAGE_FILE, SCHEMA_FILE, full_schema, page
+from edgegen.pipeline.reference import CHECK_FILE, PAGE_FILE, SCHEMA_FILE, check_page, full_schema, page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "toolchain" / "edgegen" / "docs"
@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 def test_project_reference_is_current() -> None:
     again = "python -m edgegen.pipeline.reference toolchain/edgegen/docs"
     assert (DOCS / PAGE_FILE).read_text() == page(), again
+    assert (DOCS / CHECK_FILE).read_text() == check_page(), again
     assert json.loads((DOCS / SCHEMA_FILE).read_text()) == full_schema(), again
 
 

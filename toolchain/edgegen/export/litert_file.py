@@ -73,7 +73,7 @@ def operator_names(model: Any) -> Iterator[tuple[Any, Any, str]]:
     """(subgraph, operator, name) of every operator; a custom operator carries its own name."""
     names = _builtin_names()
     for subgraph in model.subgraphs or ():
-        for operator in _listed(subgraph.operators):
+        for operator in listed(subgraph.operators):
             code = model.operatorCodes[operator.opcodeIndex]
             builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
             custom = code.customCode
@@ -93,11 +93,11 @@ def signature_of_litert(model: Any, where: str) -> tuple[tuple[TensorSpec, ...],
         chosen = model.signatureDefs[0]
         main = model.subgraphs[chosen.subgraphIndex]
         ends = [
-            [(text(item.name), item.tensorIndex) for item in _listed(side)] for side in (chosen.inputs, chosen.outputs)
+            [(text(item.name), item.tensorIndex) for item in listed(side)] for side in (chosen.inputs, chosen.outputs)
         ]
     else:
         ends = [
-            [(text(main.tensors[index].name), int(index)) for index in _listed(side)]
+            [(text(main.tensors[index].name), int(index)) for index in listed(side)]
             for side in (main.inputs, main.outputs)
         ]
     inputs, outputs = (tuple(_spec(name, main.tensors[index], where) for name, index in side) for side in ends)
@@ -116,9 +116,14 @@ def text(name: bytes | str | None) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""
 
 
-def _listed(vector: Any) -> list[Any]:
+def listed(vector: Any) -> list[Any]:
     """A flatbuffer vector, which is absent, an array or a list."""
     return [] if vector is None else list(vector)
+
+
+def tensor_dtype(tensor: Any) -> str:
+    """numpy's name of the element type, where numpy has one."""
+    return _dtypes().get(tensor.type, str(tensor.type))
 
 
 @cache
@@ -134,8 +139,8 @@ def _dtypes() -> dict[int, str]:
 
 
 def _spec(name: str, tensor: Any, where: str) -> TensorSpec:
-    shape = tuple(int(axis) for axis in _listed(tensor.shape))
-    declared = _listed(tensor.shapeSignature)
+    shape = tuple(int(axis) for axis in listed(tensor.shape))
+    declared = listed(tensor.shapeSignature)
     if any(axis <= 0 for axis in shape) or any(axis < 0 for axis in declared):
         raise BuildError(
             f"the shape of {name!r} is not fixed",
@@ -144,32 +149,32 @@ def _spec(name: str, tensor: Any, where: str) -> TensorSpec:
             expected="positive integers: a deployed model takes one sample of one size",
             next_step="convert it with fixed shapes, the sample axis of length 1",
         )
-    return TensorSpec(name=name, dtype=_dtypes().get(tensor.type, str(tensor.type)), shape=shape)
+    return TensorSpec(name=name, dtype=tensor_dtype(tensor), shape=shape)
 
 
 def _check_tensors(model: Any, path: Path) -> None:
     """Every index must lead somewhere: the runtime's verifier looks at offsets, not at what the numbers mean."""
-    codes, subgraphs = len(_listed(model.operatorCodes)), _listed(model.subgraphs)
+    codes, subgraphs = len(listed(model.operatorCodes)), listed(model.subgraphs)
     for subgraph in subgraphs:
-        tensors = _listed(subgraph.tensors)
+        tensors = listed(subgraph.tensors)
         for tensor in tensors:
-            elements = math.prod(max(int(axis), 0) for axis in _listed(tensor.shape))
-            if elements > LARGEST_TENSOR_ELEMENTS or not 0 <= tensor.buffer < len(_listed(model.buffers)):
+            elements = math.prod(max(int(axis), 0) for axis in listed(tensor.shape))
+            if elements > LARGEST_TENSOR_ELEMENTS or not 0 <= tensor.buffer < len(listed(model.buffers)):
                 raise UsageError(
                     f"the tensor {text(tensor.name)!r} declares an impossible size or place",
                     where=str(path),
-                    got=[int(axis) for axis in _listed(tensor.shape)],
+                    got=[int(axis) for axis in listed(tensor.shape)],
                 )
-        named = [*_listed(subgraph.inputs), *_listed(subgraph.outputs)]
-        for operator in _listed(subgraph.operators):
+        named = [*listed(subgraph.inputs), *listed(subgraph.outputs)]
+        for operator in listed(subgraph.operators):
             if not 0 <= operator.opcodeIndex < codes:
                 raise _not_litert(path, f"operator code {operator.opcodeIndex} of {codes}")
-            named += [*_listed(operator.inputs), *_listed(operator.outputs)]
+            named += [*listed(operator.inputs), *listed(operator.outputs)]
         if not all(-1 <= index < len(tensors) for index in named):
             raise _not_litert(path, "an operator names a tensor that does not exist")
-    for ends in _listed(model.signatureDefs):
-        known = 0 <= ends.subgraphIndex < len(subgraphs) and len(_listed(subgraphs[ends.subgraphIndex].tensors))
-        if not all(0 <= item.tensorIndex < known for item in (*_listed(ends.inputs), *_listed(ends.outputs))):
+    for ends in listed(model.signatureDefs):
+        known = 0 <= ends.subgraphIndex < len(subgraphs) and len(listed(subgraphs[ends.subgraphIndex].tensors))
+        if not all(0 <= item.tensorIndex < known for item in (*listed(ends.inputs), *listed(ends.outputs))):
             raise _not_litert(path, "the signature names a tensor that does not exist")
 
 
@@ -189,6 +194,6 @@ def has_integer_kernels(model: Any) -> bool:
     for subgraph, operator, name in operator_names(model):
         if name == "DEQUANTIZE":
             continue
-        if any(index >= 0 and subgraph.tensors[index].type == int8 for index in _listed(operator.inputs)):
+        if any(index >= 0 and subgraph.tensors[index].type == int8 for index in listed(operator.inputs)):
             return True
     return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.models import TensorSpec
+from edgegen.export.external_weights import bring_in_weights
 from edgegen.export.model_bytes import LARGEST_TENSOR_ELEMENTS, read_model_bytes
 
 if TYPE_CHECKING:
@@ -22,9 +23,16 @@ RANDOM_OPERATORS = frozenset(
 def read_onnx(path: Path) -> ModelProto:
     """The model, checked by onnx's own checker and for tensors that claim more than they hold.
 
+    Weights in files below its folder are brought in.
+
     Raises:
-        UsageError: not an ONNX model, damaged, or with weights outside the file.
+        UsageError: not an ONNX model, damaged, or with weights that lie elsewhere or are not there.
     """
+    return parse_onnx(path)[0]
+
+
+def parse_onnx(path: Path) -> tuple[ModelProto, tuple[str, ...]]:
+    """As ``read_onnx``, and the names of the files beside the model that it took weights from."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -33,12 +41,13 @@ def read_onnx(path: Path) -> ModelProto:
         model = onnx.load_model_from_string(data)
     except (DecodeError, RuntimeError) as error:  # RuntimeError: protobuf's limits on depth
         raise _not_onnx(path, error) from error
+    beside = bring_in_weights(model, path)
     _check_tensors(model, path)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:  # the native checker's own errors
         raise _not_onnx(path, error) from error
-    return model
+    return model, beside
 
 
 def write_onnx(model: ModelProto, path: Path) -> None:
@@ -178,17 +187,9 @@ def _spec(value: ValueInfoProto, where: str) -> TensorSpec:
 
 
 def _check_tensors(model: ModelProto, path: Path) -> None:
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     for tensor in constants(model):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise UsageError(
-                "the model keeps weights outside the file",
-                where=str(path),
-                got=f"external data for {tensor.name!r}",
-                expected="one file that holds everything",
-                next_step="save it with save_as_external_data=False",
-            )
         elements = math.prod(tensor.dims)
         if any(axis < 0 for axis in tensor.dims) or elements > LARGEST_TENSOR_ELEMENTS:
             raise UsageError(

@@ -17,13 +17,14 @@ from edgegen.core.budgets import RESOURCES, QualityBudget
 from edgegen.core.project import PointTable, project_schema
 from edgegen.core.records import json_schema
 from edgegen.data.settings import DataSettings
+from edgegen.export.check.rules import RULES
 from edgegen.metrics.table import METRICS
 from edgegen.pipeline.search_settings import SearchSettings
 from edgegen.train.families import FAMILIES, find_family
 from edgegen.train.settings import TrainSettings
 from edgegen.train.tuning import TuneSettings
 
-SCHEMA_FILE, PAGE_FILE = "edgegen.schema.json", "project-file.md"
+SCHEMA_FILE, PAGE_FILE, CHECK_FILE = "edgegen.schema.json", "project-file.md", "check.md"
 
 _HEAD = """# The project file
 
@@ -33,6 +34,25 @@ An unknown key is an error that names the file, the key and the nearest right na
 for one command; values are TOML. `edgegen.schema.json` beside this page is the same as JSON Schema, for editors.
 
 This page is made from the code: `python -m edgegen.pipeline.reference toolchain/edgegen/docs`.
+"""
+
+_CHECK_HEAD = """# Check: a model file before any build
+
+    edgegen check model.onnx --target raspberrypi4 --shape input=1,3,224,224
+    edgegen check model.tflite --target raspberrypi5 --json
+    edgegen check model.onnx --target raspberrypi4 --sarif check.sarif --strict
+
+Reads an ONNX, LiteRT, torch.export (`.pt2`) or safetensors file as data and holds it against the rules below, without
+running it. Nothing is unpickled, no path out of the file's folder is followed, and sizes are bounded before anything is
+allocated. Exit code 0: nothing worse than a warning; 1: it does not fit the device; 2: the file cannot be read; 3: it
+cannot be built. `--strict` counts warnings as errors. `--json` has everything that was found and what the file holds;
+SARIF 2.1.0 is what code hosts show beside the file. `edgegen build --model` looks at the same rules first.
+
+What onnxruntime has is asked of the installed onnxruntime itself: kernels of its CPU provider by operator, version and
+type. Of LiteRT files the runtime's own verifier says whether it has every operator.
+
+| rule | severity | what | why | fix |
+|---|---|---|---|---|
 """
 
 
@@ -59,6 +79,12 @@ def page() -> str:
     for name, table in full_schema()["properties"].items():
         lines += _section(name, table)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def check_page() -> str:
+    """The table of preflight rules as Markdown."""
+    rows = [f"| {rule.id} | {rule.severity} | {rule.title} | {rule.why} | {rule.fix} |" for rule in RULES]
+    return _CHECK_HEAD + "\n".join(rows) + "\n"
 
 
 def _model() -> dict[str, Any]:
@@ -153,3 +179,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     (folder / SCHEMA_FILE).write_text(json.dumps(full_schema(), indent=1) + "\n", encoding="utf-8")
     (folder / PAGE_FILE).write_text(page(), encoding="utf-8")
+    (folder / CHECK_FILE).write_text(check_page(), encoding="utf-8")
