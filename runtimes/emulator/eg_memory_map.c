@@ -1,6 +1,5 @@
 #include "eg_memory_map.h"
 
-enum { SYS_BRK = 214, SYS_MUNMAP = 215, SYS_MREMAP = 216, SYS_MMAP = 222, SYS_MPROTECT = 226 };
 enum { PROTECTION_READ_OR_WRITE = 0x3 };
 enum { PAGE_BYTES = 4096 };
 
@@ -59,29 +58,24 @@ static void set_usable(struct eg_memory_map *map, uint64_t start, uint64_t bytes
     }
 }
 
-void eg_memory_map_syscall(struct eg_memory_map *map, int64_t number, const uint64_t arguments[4], int64_t result) {
+void eg_memory_map_syscall(struct eg_memory_map *map, const struct eg_syscalls *calls, int64_t number,
+                           const uint64_t arguments[4], int64_t result) {
     const uint64_t address = (uint64_t)result;
-    switch (number) {
-    case SYS_BRK:
+    if (number == calls->brk) {
         if (map->heap_start == 0u) {
             map->heap_start = address; /* the first call asks where the heap begins */
         }
         map->heap_end = address;
-        break;
-    case SYS_MMAP:
+    } else if (number == calls->mmap) {
         set_usable(map, address, arguments[1], arguments[2]);
-        break;
-    case SYS_MPROTECT:
+    } else if (number == calls->mprotect) {
         set_usable(map, arguments[0], arguments[1], arguments[2]);
-        break;
-    case SYS_MUNMAP:
+    } else if (number == calls->munmap) {
         remove_range(map, arguments[0], arguments[0] + page_up(arguments[1]));
-        break;
-    case SYS_MREMAP:
+    } else if (number == calls->mremap) {
         remove_range(map, arguments[0], arguments[0] + page_up(arguments[1]));
         add_range(map, address, address + page_up(arguments[2]));
-        break;
-    default:
+    } else {
         return;
     }
     update_peaks(map);

@@ -31,8 +31,18 @@ struct eg_memory_map {
     uint64_t peak_since_mark_bytes;    /* most in use since then */
 };
 
-/* One AArch64 Linux system call that succeeded: its number, up to four arguments and its result. */
-void eg_memory_map_syscall(struct eg_memory_map *map, int64_t number, const uint64_t arguments[4], int64_t result);
+/* Numbers of the system calls that change what is mapped; they differ between architectures. */
+struct eg_syscalls {
+    int64_t brk;
+    int64_t munmap;
+    int64_t mremap;
+    int64_t mmap; /* on 32-bit Arm that is mmap2, which takes the same first three arguments */
+    int64_t mprotect;
+};
+
+/* One Linux system call that succeeded: its number, up to four arguments and its result. */
+void eg_memory_map_syscall(struct eg_memory_map *map, const struct eg_syscalls *calls, int64_t number,
+                           const uint64_t arguments[4], int64_t result);
 
 /* Growth is reported against what is in use now. */
 void eg_memory_map_mark(struct eg_memory_map *map);

@@ -2,8 +2,8 @@
  *
  * Arguments: out=FILE (JSON lines, made anew); clock=1 (also a snapshot at every clock_gettime inside a region: with a
  * profiler running in the guest these bracket the operators); count=0 (no regions: the guest runs faster).
- * The guest marks itself with architectural no-operations: `hint #40` begins a region, `hint #41` ends it,
- * `hint #42` is the moment against which memory growth is reported.
+ * The guest marks itself with architectural no-operations (eg_isa.h): mark 40 begins a region, mark 41 ends it, mark 42
+ * is the moment against which memory growth is reported.
  * Lines: {"event":"install"...}, {"event":"region"...} and {"event":"clock"...} in order, {"event":"memory"...},
  * {"event":"exit"...}. A file without the exit line was cut short.
  *
@@ -20,11 +20,12 @@
 #include <sys/prctl.h>
 
 #include "eg_classify.h"
+#include "eg_isa.h"
 #include "eg_memory_map.h"
 #include "eg_plugin_api.h"
 
 enum { HINT_BEGIN = 40, HINT_END = 41, HINT_MARK = 42 };
-enum { SYS_CLOCK_GETTIME = 113, SYSCALL_ARGUMENTS = 4 };
+enum { SYSCALL_ARGUMENTS = 4 };
 
 EG_EXPORT int qemu_plugin_version = EG_PLUGIN_API_LEVEL;
 EG_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv);
@@ -41,6 +42,8 @@ static struct counts at_begin;
 static bool in_region;
 static uint64_t regions;
 static unsigned int threads;
+static const struct eg_isa *isa;
+static uint64_t undecoded; /* instructions, as translated, that nothing could sort: then the classes are not to be used */
 static bool snapshot_clock;
 static struct eg_memory_map memory;
 static uint64_t pending_arguments[SYSCALL_ARGUMENTS];
@@ -98,9 +101,17 @@ static void on_access(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t ad
     }
 }
 
-/* The number of a `hint` instruction, or -1. */
-static int hint_of(uint32_t word) {
-    return (word & 0xFFFFF01Fu) == 0xD503201Fu ? (int)((word >> 5) & 0x7Fu) : -1;
+static enum eg_class class_of(const struct qemu_plugin_insn *insn, uint32_t word) {
+    enum eg_class kind = EG_INTEGER;
+    if (!isa->by_text) {
+        return isa->of_word(word);
+    }
+    char *text = qemu_plugin_insn_disas(insn);
+    if (text == NULL || !eg_classify_arm(text, &kind)) {
+        undecoded++;
+    }
+    free(text);
+    return kind;
 }
 
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
@@ -110,10 +121,11 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     for (size_t i = 0; i < length; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint32_t word = 0;
-        memcpy(&word, qemu_plugin_insn_data(insn), sizeof word);
-        in_block[eg_classify(word)]++;
-        const int hint = hint_of(word);
-        if (hint >= HINT_BEGIN && hint <= HINT_MARK) {
+        const size_t bytes = qemu_plugin_insn_size(insn);
+        memcpy(&word, qemu_plugin_insn_data(insn), bytes < sizeof word ? bytes : sizeof word);
+        in_block[class_of(insn, word)]++;
+        const int hint = eg_isa_mark(isa, word, bytes);
+        if (hint >= 0) {
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hint, EG_CB_NO_REGS, (void *)(intptr_t)hint);
         }
         qemu_plugin_register_vcpu_mem_cb(insn, on_access, EG_CB_NO_REGS, EG_MEM_READ_WRITE, NULL);
@@ -139,11 +151,12 @@ static void on_syscall(qemu_plugin_id_t id, unsigned int vcpu, int64_t number, u
     (void)a6;
     (void)a7;
     (void)a8;
-    pending_arguments[0] = a1;
-    pending_arguments[1] = a2;
-    pending_arguments[2] = a3;
-    pending_arguments[3] = a4;
-    if (number == SYS_CLOCK_GETTIME && snapshot_clock && in_region) {
+    pending_arguments[0] = a1 & isa->address_mask;
+    pending_arguments[1] = a2 & isa->address_mask;
+    pending_arguments[2] = a3 & isa->address_mask;
+    pending_arguments[3] = a4 & isa->address_mask;
+    const bool reads_clock = number == isa->clock_gettime[0] || number == isa->clock_gettime[1];
+    if (reads_clock && snapshot_clock && in_region) {
         fprintf(out, "{\"event\":\"clock\",\"region\":%" PRIu64 ",\"instructions\":%" PRIu64 "}\n", regions,
                 instructions_of(&now) - instructions_of(&at_begin));
     }
@@ -155,7 +168,7 @@ static void on_syscall_return(qemu_plugin_id_t id, unsigned int vcpu, int64_t nu
     if (result < 0 && result > -4096) {
         return; /* an error number: nothing was mapped */
     }
-    eg_memory_map_syscall(&memory, number, pending_arguments, result);
+    eg_memory_map_syscall(&memory, &isa->syscalls, number, pending_arguments, (int64_t)((uint64_t)result & isa->address_mask));
 }
 
 static void on_exit_of_guest(qemu_plugin_id_t id, void *userdata) {
@@ -165,8 +178,8 @@ static void on_exit_of_guest(qemu_plugin_id_t id, void *userdata) {
             "{\"event\":\"memory\",\"complete\":%s,\"peak_bytes\":%" PRIu64 ",\"marked\":%s,\"growth_bytes\":%" PRIu64 "}\n",
             memory.overflowed ? "false" : "true", memory.peak_bytes, memory.marked ? "true" : "false",
             memory.peak_since_mark_bytes - memory.marked_bytes);
-    fprintf(out, "{\"event\":\"exit\",\"regions\":%" PRIu64 ",\"threads\":%u,\"instructions\":%" PRIu64 "}\n", regions,
-            threads, instructions_of(&now));
+    fprintf(out, "{\"event\":\"exit\",\"regions\":%" PRIu64 ",\"threads\":%u,\"undecoded\":%" PRIu64 ",\"instructions\":%" PRIu64 "}\n",
+            regions, threads, undecoded, instructions_of(&now));
     if (fclose(out) != 0) {
         fprintf(stderr, "edgegen plugin: cannot write the counts: %s\n", strerror(errno));
     }
@@ -180,8 +193,9 @@ EG_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *i
                 info->version.min, info->version.cur, EG_PLUGIN_API_LEVEL);
         return 1;
     }
-    if (info->system_emulation || strcmp(info->target_name, "aarch64") != 0) {
-        fprintf(stderr, "edgegen plugin: only aarch64 programs are counted, not %s\n", info->target_name);
+    isa = info->system_emulation ? NULL : eg_isa_of(info->target_name);
+    if (isa == NULL) {
+        fprintf(stderr, "edgegen plugin: only programs for aarch64, arm and riscv64 are counted, not %s\n", info->target_name);
         return 1;
     }
     for (int i = 0; i < argc; i++) {

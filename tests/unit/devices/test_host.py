@@ -19,6 +19,7 @@ import pytest
 import edgegen_runtime
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError, UsageError
 from edgegen.core.targets import load_target
+from edgegen.devices import host as host_device
 from edgegen.devices.host import HostDevice, open_device
 from edgegen_runtime import arrays as _arrays  # the real one, before a test puts a fake in its place
 from support.projects import ROOT
@@ -276,3 +277,26 @@ def test_host_leaves_no_folder_behind(model: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(BuildError):
         host().run(model, "litert", pairs())
     assert left() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "warned"),
+    [
+        ("sse2 avx avx2 fma", "Some CPU (AVX2, no VNNI)", True),
+        ("sse2 avx avx2 avx_vnni", "Some CPU (AVX2, VNNI)", False),
+        ("sse2 avx2 avx512f avx512_vnni", "Some CPU (AVX-512, VNNI)", False),
+        ("sse2", "Some CPU (SSE2, no VNNI)", False),
+    ],
+)
+def test_host_says_whether_it_sums_8_bit_products_exactly(tmp_path: Path, flags: str, said: str, warned: bool) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"model name\t: Some CPU\nflags\t\t: {flags}\n")
+    assert host_device.core_name(cpuinfo) == said
+    notes = host_device.int8_notes(cpuinfo)
+    assert bool(notes) == warned
+    assert all("saturates" in note for note in notes)
+
+
+def test_host_without_cpuinfo_warns_of_nothing(tmp_path: Path) -> None:
+    assert host_device.int8_notes(tmp_path / "absent") == ()
+    assert host_device.core_name(tmp_path / "absent")

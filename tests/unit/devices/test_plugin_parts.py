@@ -1,4 +1,4 @@
-"""The plugin's sorting of AArch64 instructions, compiled for this machine, and its record of a guest's memory."""
+"""The plugin's sorting of instructions, compiled for this machine, and its record of a guest's memory."""
 
 from __future__ import annotations
 
@@ -108,15 +108,112 @@ ENCODINGS = [
     ("simd", 0xA540A000, "ld1w {z0.s}, p0/z, [x0]"),
 ]
 
+# (class, instruction word, assembly), worked out from the RISC-V manual's tables.
+RISCV_ENCODINGS = [
+    ("fma", 0x1820F043, "fmadd.s f0, f1, f2, f3"),
+    ("fma", 0x1A20F04B, "fnmsub.d f0, f1, f2, f3"),
+    ("simd", 0x0020F053, "fadd.s f0, f1, f2"),
+    ("simd", 0x022180D7, "vadd.vv v1, v2, v3"),
+    ("load_store", 0x00813083, "ld x1, 8(x2)"),
+    ("load_store", 0x00012087, "flw f1, 0(x2)"),
+    ("load_store", 0x00113423, "sd x1, 8(x2)"),
+    ("load_store", 0x0021A0AF, "amoadd.w x1, x2, (x3)"),
+    ("branch", 0x00208063, "beq x1, x2, ."),
+    ("branch", 0x0000006F, "j ."),
+    ("branch", 0x00008067, "ret"),
+    ("branch", 0x00000073, "ecall"),
+    ("branch", 0x0FF0000F, "fence"),
+    ("integer", 0x00310093, "addi x1, x2, 3"),
+    ("integer", 0x023100B3, "mul x1, x2, x3"),
+    ("integer", 0x000010B7, "lui x1, 1"),
+    ("integer", 0x02802013, "slti x0, x0, 40"),
+    ("load_store", 0x6080, "c.ld x8, 0(x9)"),
+    ("load_store", 0x2080, "c.fld f8, 0(x9)"),
+    ("load_store", 0xE080, "c.sd x8, 0(x9)"),
+    ("load_store", 0x60A2, "c.ldsp x1, 8(sp)"),
+    ("load_store", 0xE006, "c.sdsp x1, 0(sp)"),
+    ("branch", 0xA001, "c.j ."),
+    ("branch", 0xC001, "c.beqz x8, ."),
+    ("branch", 0x8082, "c.jr x1"),
+    ("branch", 0x9002, "c.ebreak"),
+    ("integer", 0x0085, "c.addi x1, 1"),
+    ("integer", 0x0040, "c.addi4spn x8, sp, 4"),
+    ("integer", 0x808A, "c.mv x1, x2"),
+    ("integer", 0x0086, "c.slli x1, 1"),
+]
+
+# (class, disassembly) as QEMU's disassembler writes A32 and T32.
+ARM_TEXTS = [
+    ("fma", "vmla.f32 q0, q1, d4[0]"),
+    ("fma", "vmlale.f32 s0, s1, s2"),
+    ("fma", "vfma.f32 d16, d17, d18"),
+    ("fma", "vnmls.f64 d0, d1, d2"),
+    ("mlal", "vmlal.s16 q0, d2, d4[1]"),
+    ("mlal", "vmlsl.u8 q0, d2, d4"),
+    ("mlal", "vmla.i16 q0, q1, q2"),
+    ("mlal", "vmull.s8 q0, d2, d4"),
+    ("mlal", "vpadal.s16 q0, q1"),
+    ("simd", "vadd.f32 q0, q1, q2"),
+    ("simd", "vmul.f32 q0, q1, d0[0]"),
+    ("simd", "vmov.32 d0[0], r1"),
+    ("simd", "vmrs apsr_nzcv, fpscr"),
+    ("load_store", "vld1.32 {d0, d1}, [r0]!"),
+    ("load_store", "vldmia r0!, {s0, s1}"),
+    ("load_store", "vpush {d8, d9}"),
+    ("load_store", "ldr.w r0, [r1, #4]"),
+    ("load_store", "ldrd r0, r1, [r2]"),
+    ("load_store", "stmdb sp!, {r4, lr}"),
+    ("load_store", "push {r4, lr}"),
+    ("load_store", "pld [r0, #64]"),
+    ("branch", "b #0x10"),
+    ("branch", "bne.w #0x10"),
+    ("branch", "blx r3"),
+    ("branch", "cbnz r0, #0x10"),
+    ("branch", "svc #0"),
+    ("branch", "hint #40"),
+    ("integer", "bic r0, r1, #3"),
+    ("integer", "bfi r0, r1, #3, #4"),
+    ("integer", "add r0, r1, r2"),
+    ("integer", "smlabb r0, r1, r2, r3"),
+    ("integer", "it eq"),
+    ("undecoded", "0x0a 0x0b"),
+    ("undecoded", ""),
+]
+
 CLASSIFY_MAIN = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include "eg_classify.h"
 int main(int count, char **words) {
     for (int i = 1; i < count; i++) {
-        puts(eg_class_name(eg_classify((uint32_t)strtoul(words[i], NULL, 16))));
+        puts(eg_class_name(SORT((uint32_t)strtoul(words[i], NULL, 16))));
     }
     return 0;
+}
+"""
+
+ARM_MAIN = r"""
+#include <stdio.h>
+#include "eg_classify.h"
+int main(int count, char **texts) {
+    for (int i = 1; i < count; i++) {
+        enum eg_class kind = EG_INTEGER;
+        puts(eg_classify_arm(texts[i], &kind) ? eg_class_name(kind) : "undecoded");
+    }
+    return 0;
+}
+"""
+
+MARK_MAIN = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include "eg_isa.h"
+int main(int count, char **arguments) {
+    const struct eg_isa *isa = eg_isa_of(arguments[1]);
+    for (int i = 2; i < count && isa != NULL; i++) {
+        printf("%d\n", eg_isa_mark(isa, (uint32_t)strtoul(arguments[i], NULL, 16), 4));
+    }
+    return isa == NULL;
 }
 """
 
@@ -125,6 +222,7 @@ MEMORY_MAIN = r"""
 #include <stdio.h>
 #include "eg_memory_map.h"
 static struct eg_memory_map map;
+static const struct eg_syscalls calls = {.brk = 214, .munmap = 215, .mremap = 216, .mmap = 222, .mprotect = 226};
 int main(void) {
     int64_t number;
     uint64_t a[4];
@@ -134,7 +232,7 @@ int main(void) {
         if (number < 0) {
             eg_memory_map_mark(&map);
         } else {
-            eg_memory_map_syscall(&map, number, a, result);
+            eg_memory_map_syscall(&map, &calls, number, a, result);
         }
     }
     printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %d\n", map.mapped_bytes + map.heap_end - map.heap_start, map.peak_bytes,
@@ -148,19 +246,20 @@ PAGE = 4096
 READ_WRITE, NONE = 3, 0
 
 
-def compile_main(folder: Path, text: str, *sources: str) -> Path:
+def compile_main(folder: Path, text: str, *sources: str, define: str = "UNUSED") -> Path:
     plugin = share_dir("runtimes") / "emulator"
     main = folder / "main.c"
     main.write_text(text, encoding="utf-8")
     program = folder / "main"
-    flags = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-I", str(plugin)]
+    flags = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", "-Wconversion", f"-D{define}", "-I", str(plugin)]
     subprocess.run(["cc", *flags, "-o", str(program), str(main), *(str(plugin / name) for name in sources)], check=True)
     return program
 
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    program = compile_main(tmp_path_factory.mktemp("classify"), CLASSIFY_MAIN, "eg_classify.c")
+    folder = tmp_path_factory.mktemp("classify")
+    program = compile_main(folder, CLASSIFY_MAIN, "eg_classify.c", define="SORT=eg_classify")
     words = [f"{word:x}" for _, word, _ in ENCODINGS]
     return subprocess.run([program, *words], check=True, capture_output=True, text=True).stdout.split()
 
@@ -168,6 +267,40 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.mark.parametrize("index", range(len(ENCODINGS)), ids=[assembly for _, _, assembly in ENCODINGS])
 def test_classify_sorts_a_known_encoding(classes: list[str], index: int) -> None:
     assert classes[index] == ENCODINGS[index][0]
+
+
+def test_classify_sorts_riscv_words(tmp_path: Path) -> None:
+    sources = ("eg_classify.c", "eg_classify_riscv.c")  # the names of the classes are in the first
+    program = compile_main(tmp_path, CLASSIFY_MAIN, *sources, define="SORT=eg_classify_riscv")
+    said = subprocess.run(
+        [program, *(f"{word:x}" for _, word, _ in RISCV_ENCODINGS)], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert list(zip(said, [text for *_, text in RISCV_ENCODINGS], strict=True)) == [
+        (kind, text) for kind, _, text in RISCV_ENCODINGS
+    ]
+
+
+def test_classify_sorts_arm_by_its_disassembly(tmp_path: Path) -> None:
+    program = compile_main(tmp_path, ARM_MAIN, "eg_classify.c", "eg_classify_arm.c")
+    texts = [text for _, text in ARM_TEXTS]
+    said = subprocess.run([program, *texts], check=True, capture_output=True, text=True).stdout.split()
+    assert list(zip(said, texts, strict=True)) == ARM_TEXTS
+
+
+@pytest.mark.parametrize(
+    ("guest", "words"),
+    [
+        ("aarch64", ("d503251f", "d503253f", "d503255f")),
+        ("arm", ("e320f028", "e320f029", "e320f02a")),
+        ("riscv64", ("02802013", "02902013", "02a02013")),
+    ],
+)
+def test_marks_of_every_guest_are_known(tmp_path: Path, guest: str, words: tuple[str, ...]) -> None:
+    sources = ("eg_isa.c", "eg_classify.c", "eg_classify_riscv.c")
+    program = compile_main(tmp_path, MARK_MAIN, *sources)
+    said = subprocess.run([program, guest, *words, "0"], check=True, capture_output=True, text=True).stdout.split()
+    assert said == ["40", "41", "42", "-1"]
+    assert subprocess.run([program, "sparc"], check=False).returncode == 1
 
 
 def test_classify_knows_the_classes_of_the_records(classes: list[str]) -> None:

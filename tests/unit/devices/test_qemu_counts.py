@@ -16,6 +16,7 @@ from edgegen.devices import run_folder as run_folder_module
 from edgegen.devices.qemu_user import guest
 from edgegen.devices.qemu_user.counts import cheapest, median_instructions, read_counts
 from edgegen.devices.qemu_user.emulator import Qemu
+from edgegen.devices.qemu_user.guests import GUESTS
 from edgegen.devices.qemu_user.operators import per_operator
 from edgegen.devices.qemu_user.provision import Tools
 from edgegen.devices.run_folder import run_folder
@@ -39,7 +40,7 @@ def report() -> list[Event]:
         region(1, 20),
         region(2, 10),
         {"event": "memory", "complete": True, "peak_bytes": 1000, "marked": True, "growth_bytes": 100},
-        {"event": "exit", "regions": 3, "threads": 1, "instructions": 1_000_000},
+        {"event": "exit", "regions": 3, "threads": 1, "undecoded": 0, "instructions": 1_000_000},
     ]
 
 
@@ -152,6 +153,7 @@ def fake_tools(folder: Path, script: str) -> Tools:
         (folder / name).write_bytes(b"")
     return Tools(
         qemu=Qemu(program=str(program), env={"PATH": "/bin:/usr/bin"}, version="7.2"),
+        guest=GUESTS["aarch64"],
         cpu="cortex-a72",
         plugin=folder / "plugin",
         runner=folder / "runner",

@@ -20,8 +20,9 @@ from edgegen.core.errors import BuildError, IntegrityError, TargetError, ToolMis
 from edgegen.core.ports import Silent
 from edgegen.core.targets import load_target
 from edgegen.devices.device import DeviceSettings, open_device
-from edgegen.devices.qemu_user import board, debs, emulator, provision, status, wheels
+from edgegen.devices.qemu_user import board, debian_guest, debs, emulator, provision, status, wheels
 from edgegen.devices.qemu_user import provision as package_provision
+from edgegen.devices.qemu_user.guests import GUESTS
 from edgegen.devices.qemu_user.toolbox import Toolbox, run_tool
 
 PI4 = load_target("raspberrypi4")
@@ -73,6 +74,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edgegen.core.ports import Silent
+from edgegen.devices.qemu_user.guests import GUESTS
 from edgegen.devices.qemu_user.toolbox import Toolbox
 def make(folder):
     (folder / "file").write_text("half")
@@ -111,6 +113,7 @@ SHARED = """
 import sys, time
 from pathlib import Path
 from edgegen.core.ports import Silent
+from edgegen.devices.qemu_user.guests import GUESTS
 from edgegen.devices.qemu_user.toolbox import Toolbox
 def make(folder):
     with open(sys.argv[1] + "/made", "a") as stream:
@@ -131,7 +134,7 @@ def test_toolbox_is_shared_by_processes(tmp_path: Path) -> None:
 
 
 def test_provision_refuses_to_download_when_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulator, "on_path", lambda: (None, "none"))
+    monkeypatch.setattr(emulator, "on_path", lambda guest: (None, "none"))
     with pytest.raises(ToolMissingError, match="--offline") as caught:
         provision(PI4, tmp_path, offline=True)
     assert caught.value.exit_code == 4
@@ -198,7 +201,7 @@ def test_emulator_refuses_a_qemu_it_cannot_count_with(
 ) -> None:
     fake_qemu(tmp_path, version, usage)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    qemu, sentence = emulator.on_path()
+    qemu, sentence = emulator.on_path(GUESTS["aarch64"])
     assert qemu is None
     assert said in sentence
 
@@ -209,7 +212,7 @@ def test_emulator_takes_a_qemu_of_the_known_interface(
 ) -> None:
     fake_qemu(tmp_path, f"qemu-aarch64 version {version} (Debian)", "-plugin file")
     monkeypatch.setenv("PATH", str(tmp_path))
-    qemu, _ = emulator.on_path()
+    qemu, _ = emulator.on_path(GUESTS["aarch64"])
     assert qemu is not None
     assert qemu.version == version
 
@@ -218,7 +221,7 @@ def test_emulator_says_that_a_static_build_cannot_count(tmp_path: Path, monkeypa
     (tmp_path / "qemu-aarch64-static").write_text("#!/bin/sh\n", encoding="utf-8")
     (tmp_path / "qemu-aarch64-static").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    qemu, sentence = emulator.on_path()
+    qemu, sentence = emulator.on_path(GUESTS["aarch64"])
     assert qemu is None
     assert "cannot load plugins" in sentence
 
@@ -317,20 +320,81 @@ def test_debs_keep_the_machines_own_sources_only(tmp_path: Path, monkeypatch: py
     (etc / "sources.list.d" / "other.list").write_text("deb somewhere stable main", encoding="utf-8")
     monkeypatch.setattr(debs, "_APT_FOLDER", etc)
     (tmp_path / "copy").mkdir()
-    debs._copy_sources(tmp_path / "copy")
+    debs._copy_sources(tmp_path / "copy", None)
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["debian.sources"]
+
+
+def test_debs_of_another_architecture_come_from_the_machines_own_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etc = tmp_path / "etc"
+    (etc / "sources.list.d").mkdir(parents=True)
+    text = "URIs: https://mirror.example/pub/debian\nURIs: https://mirror.example/debian-security\n"
+    (etc / "sources.list.d" / "debian.sources").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(debs, "_APT_FOLDER", etc)
+    monkeypatch.setattr(debs, "_DEBIAN_KEYS", etc)
+    foreign = debs.Foreign(architecture="riscv64", suite="stable")
+    with pytest.raises(ToolMissingError, match="no source of it"):  # a machine without Debian's keys
+        debs._copy_sources(tmp_path, foreign)
+    keys = etc / "keys.gpg"
+    keys.touch()
+    monkeypatch.setattr(debs, "_DEBIAN_KEYS", keys)
+    debs._copy_sources(tmp_path, foreign)
+    line = (tmp_path / "foreign.list").read_text(encoding="utf-8")
+    assert line == f"deb [arch=riscv64 signed-by={keys}] https://mirror.example/pub/debian stable main\n"
+
+
+def test_debian_guest_refuses_another_version_than_the_pinned_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debs.Apt, "unpack", lambda *_, **__: {"libonnxruntime1.21": "1.22.0+dfsg-1"})
+    tools = toolbox(tmp_path)
+    with pytest.raises(ToolMissingError, match="not the pinned one"):
+        debian_guest.ensure_libraries(tools, GUESTS["riscv64"])
+    assert tools.find("guest-libs-riscv64", debian_guest.key_of(GUESTS["riscv64"])) is None
 
 
 def test_board_shows_the_boards_own_cores() -> None:
     assert PI4.board is not None
-    files = board.board_files(PI4.board)
+    files = board.board_files("aarch64", PI4.board)
     assert files["proc/cpuinfo"].count("CPU part\t: 0xd08") == PI4.board.cores
     assert files["sys/devices/system/cpu/online"] == f"0-{PI4.board.cores - 1}\n"
     assert f"sys/devices/system/cpu/cpu{PI4.board.cores - 1}/topology/core_id" in files
-    single = board.board_files(replace(PI4.board, cores=1))
+    single = board.board_files("aarch64", replace(PI4.board, cores=1))
     assert single["sys/devices/system/cpu/online"] == "0\n"
 
 
 def test_board_key_changes_with_the_board() -> None:
     assert PI4.board is not None
-    assert board.root_key(PI4.board, {}) != board.root_key(replace(PI4.board, revision=9), {})
+    assert board.root_key("aarch64", PI4.board, {}) != board.root_key("aarch64", replace(PI4.board, revision=9), {})
+
+
+@pytest.mark.parametrize(
+    ("target", "program", "last"),
+    [
+        ("riscv64-linux", "no qemu-riscv64 on PATH", "libraries and runtimes (riscv64)"),
+        ("raspberrypi2", "no qemu-arm on PATH", "tflite-runtime 2.14.0 and its Python (armhf)"),
+    ],
+)
+def test_status_of_a_guest_from_debian_names_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, program: str, last: str
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    lines = status(load_target(target), tmp_path)
+    assert program in lines[0].detail
+    assert lines[-1].name == last
+
+
+def test_board_of_a_riscv_guest_tells_its_isa() -> None:
+    riscv = load_target("riscv64-linux")
+    assert riscv.board is not None
+    text = board.board_files("riscv64", riscv.board)["proc/cpuinfo"]
+    assert text.count("isa\t\t: rv64imafdc\n") == riscv.board.cores
+
+
+def test_board_of_a_32_bit_guest_is_of_version_7() -> None:
+    pi2 = load_target("raspberrypi2")
+    assert pi2.board is not None
+    text = board.board_files("arm", pi2.board)["proc/cpuinfo"]
+    assert "CPU architecture: 7" in text
+    assert "neon" in text

@@ -1,27 +1,71 @@
-"""Counted instructions to predicted milliseconds, through the cost model of the target's profile."""
+"""Counts to predicted milliseconds, through the cost model of the target's profile. Never a measurement.
+
+Two things bound an inference: the instructions that the core carries out, and, where the weights do not fit the last
+cache, the bytes that have to come from memory for every inference (decoding a language model a token at a time is
+little else). The prediction is the greater of the two.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgegen.core.results import CountedCost, Prediction
-from edgegen.core.targets import TargetProfile
+from edgegen.core.targets import CostModel, TargetProfile
 from edgegen.devices.device import Counted
 
 
-def predict(counted: Counted | CountedCost, profile: TargetProfile) -> Prediction | None:
-    """Milliseconds of one inference with their band, or None where the profile has no cost model.
+def predict(
+    counted: Counted | CountedCost | None,
+    profile: TargetProfile,
+    *,
+    weight_bytes: int | None = None,
+    work: Mapping[str, float] | None = None,
+) -> Prediction | None:
+    """Milliseconds of one inference with their band, or None where the profile has no cost model for what is known.
 
-    cycles = sum over classes of instructions x cycles per instruction; milliseconds = 1000 x cycles / clock in Hz.
-    The band is the model's own (``low_ratio``, ``high_ratio``). This is never a measurement.
+    cycles = sum over classes of count x cycles[class]; milliseconds = 1000 x cycles / clock in Hz, but not less than
+    1000 x ``weight_bytes`` / the rate at which memory gives them, where they do not fit the last cache. The band is the
+    model's own (``low_ratio``, ``high_ratio``).
+
+    Args:
+        weight_bytes: size of the model's file, nearly all of which are weights that are read once an inference.
+        work: what the file consists of by ``WORK_CLASSES``, for models that price that.
     """
     model = profile.cost_model
     if model is None:
         return None
-    cycles = sum(count * model.cycles[name] for name, count in sorted(counted.by_class.items()))
-    latency_ms = 1000.0 * cycles / model.frequency_hz
+    counts = _counts(model, counted, work)
+    if counts is None:
+        return None
+    cycles = sum(count * model.cycles[name] for name, count in sorted(counts.items()))
+    computing_ms = 1000.0 * cycles / model.frequency_hz
+    streaming_ms = _streaming_ms(profile, weight_bytes)
+    latency_ms = max(computing_ms, streaming_ms)
+    priced = "counted instructions" if model.basis == "instructions" else "the file's work"
+    said = f"{priced} x cycles per class / {model.frequency_hz / 1e9:g} GHz ({profile.name})"
+    if streaming_ms > computing_ms:
+        rate = f"{(model.stream_bytes_per_s or 0) / 1e9:g} GB/s"
+        said = f"{weight_bytes} bytes of weights from memory at {rate} ({profile.name}; {model.stream_origin})"
     return Prediction(
         latency_ms=latency_ms,
         low_ms=latency_ms * model.low_ratio,
         high_ms=latency_ms * model.high_ratio,
-        model=f"counted instructions x cycles per class / {model.frequency_hz / 1e9:g} GHz ({profile.name})",
+        model=said,
         origin=model.origin,
     )
+
+
+def _counts(
+    model: CostModel, counted: Counted | CountedCost | None, work: Mapping[str, float] | None
+) -> Mapping[str, float] | None:
+    if model.basis == "work":
+        return work
+    return None if counted is None else counted.by_class
+
+
+def _streaming_ms(profile: TargetProfile, weight_bytes: int | None) -> float:
+    rate = profile.cost_model.stream_bytes_per_s if profile.cost_model else None
+    cache = profile.core.last_cache_bytes if profile.core else None
+    if rate is None or cache is None or weight_bytes is None or weight_bytes <= cache:
+        return 0.0
+    return 1000.0 * weight_bytes / rate

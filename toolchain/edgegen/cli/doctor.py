@@ -10,6 +10,7 @@ import click
 from edgegen.cli.console import output_options, print_json
 from edgegen.core.cache import Cache, max_bytes
 from edgegen.core.errors import ExitCode
+from edgegen.core.project import project_folder
 from edgegen.core.targets import TargetProfile, load_target, target_names
 from edgegen.core.versions import installed
 
@@ -33,7 +34,7 @@ _BAD = ("missing", "refused", "broken")
 @output_options
 def command(target: str | None, as_json: bool, quiet: bool) -> int:
     """What is here, what is missing, and the fix."""
-    profiles = [load_target(target)] if target else _distinct()
+    profiles = [load_target(target, project_folder())] if target else _distinct()
     rows = [*_here(), *(row for profile in profiles for row in _target_rows(profile))]
     bad = [row for row in rows if row[1] in _BAD]
     code = ExitCode.NOT_JUDGED if bad else ExitCode.OK
@@ -92,6 +93,8 @@ def _here() -> list[Row]:
 
 
 def _target_rows(profile: TargetProfile) -> list[Row]:
+    if profile.device.startswith("gpu:"):
+        return [_gpu_row(profile)]
     if profile.emulator is None:
         fits = platform.machine() == profile.isa
         return [
@@ -107,3 +110,19 @@ def _target_rows(profile: TargetProfile) -> list[Row]:
     return [
         (f"{profile.name}: {item.name}", item.state, item.detail, item.fix) for item in status(profile, Cache().root)
     ]
+
+
+def _gpu_row(profile: TargetProfile) -> Row:
+    """Absent, not missing: a build goes on without a GPU and says what it could not measure."""
+    from edgegen.core.ports import Silent
+    from edgegen.devices.device import DeviceSettings, open_device
+
+    settings = DeviceSettings(cache=Cache().root, offline=True, progress=Silent())
+    device = open_device(profile.device, profile, settings)
+    identity = device.identity()
+    device.close()
+    fits = platform.machine() == profile.isa
+    if identity.gives and fits:
+        return f"{profile.name}: GPU", "ready", identity.core, ""
+    fix = "" if fits else f"build or measure on the {profile.isa} machine itself"
+    return f"{profile.name}: GPU", "absent", identity.core, fix or "a machine with the GPU, and onnxruntime-gpu"

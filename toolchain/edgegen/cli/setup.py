@@ -8,6 +8,7 @@ import click
 
 from edgegen.cli.console import output_options, print_json, progress
 from edgegen.core.cache import Cache
+from edgegen.core.project import project_folder
 from edgegen.core.targets import load_target
 
 
@@ -19,7 +20,7 @@ def command(target: str, offline: bool, as_json: bool, quiet: bool) -> None:
     """Provision a target's emulator and runtimes (build does it by itself)."""
     from edgegen.devices.device import DeviceSettings, open_device
 
-    profile, cache, started = load_target(target), Cache(), time.monotonic()
+    profile, cache, started = load_target(target, project_folder()), Cache(), time.monotonic()
     with progress(quiet=quiet) as teller, cache.in_use():
         device = open_device(
             profile.device, profile, DeviceSettings(cache=cache.root, offline=offline, progress=teller)

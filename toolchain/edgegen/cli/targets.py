@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from edgegen.cli.console import output_options, print_json
+from edgegen.core.project import load_project, project_folder
 from edgegen.core.records import write_record
-from edgegen.core.targets import alias_of, load_target, target_names
+from edgegen.core.targets import alias_of, load_target, own_target_names, target_names
 
 
 @click.command(epilog="Example: edgegen targets raspberrypi4")
 @click.argument("name", required=False)
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The project whose own targets/ are listed too; default: the one in reach.",
+)
 @output_options
-def command(name: str | None, as_json: bool, quiet: bool) -> None:
+def command(name: str | None, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """List the target profiles, or show one."""
+    project = project_folder() if folder is None else load_project(folder).folder
     if name is not None:
-        profile = write_record(load_target(name))
+        profile = write_record(load_target(name, project))
         print_json({"schema_version": 1, "target": profile}) if as_json else _show(profile)
         return
-    rows = [{"name": each, "alias_of": alias_of(each), "title": load_target(each).title} for each in target_names()]
+    rows = [_row(each, project) for each in target_names(project)]
     if as_json:
         print_json({"schema_version": 1, "targets": rows})
         return
     for row in rows:
-        note = f"  (= {row['alias_of']})" if row["alias_of"] else ""
-        click.echo(f"{row['name']:<16}{row['title']}{note}")
+        note = f"  (= {row['alias_of']})" if row["alias_of"] else "  (this project's own)" if row["own"] else ""
+        click.echo(f"{row['name']:<17}{row['title']}{note}")
+
+
+def _row(name: str, project: Path | None) -> dict[str, Any]:
+    """What one target is, in short."""
+    profile = load_target(name, project)
+    core, model = profile.core, profile.cost_model
+    return {
+        "name": name,
+        "alias_of": alias_of(name, project),
+        "own": name in own_target_names(project),
+        "title": profile.title,
+        "isa": profile.isa,
+        "core": None if core is None else core.name,
+        "features": [] if core is None else list(core.features),
+        "clock_hz": None if core is None else core.clock_hz,
+        "memory_bytes": profile.memory_bytes,
+        "flash_bytes": profile.flash_bytes,
+        "runtimes": dict(profile.runtimes),
+        "device": profile.device,
+        "emulated_core": None if profile.emulator is None else profile.emulator.cpu,
+        "cost_model": None if model is None else model.origin,
+        "budgets": dict(profile.budgets),
+    }
 
 
 def _show(value: object, depth: int = 0) -> None:

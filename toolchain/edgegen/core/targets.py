@@ -1,79 +1,57 @@
-"""Target profiles: a device as data, read from ``targets/<name>/target.toml``."""
+"""Target profiles: a device as data, read from ``targets/<name>/target.toml``.
+
+Those that ship come with edgegen; a project may hold profiles of its own in a folder ``targets`` beside its project
+file. Whatever is in those files may come from anywhere, so it is bounded and checked before it is used.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgegen.core.digests import sha256_json
+from edgegen.core.budgets import read_budgets
 from edgegen.core.errors import TargetError
 from edgegen.core.lazy import nearest
-from edgegen.core.records import read_record, setting, write_record
+from edgegen.core.profile import (
+    BASES,
+    INSTRUCTION_CLASSES,
+    WORK_CLASSES,
+    Board,
+    Core,
+    CostModel,
+    Emulator,
+    TargetProfile,
+)
+from edgegen.core.records import read_record
 from edgegen.core.share import share_dir
 
-INSTRUCTION_CLASSES = ("fma", "dot", "mmla", "mlal", "simd", "load_store", "branch", "integer")
-"""Every counted instruction is in exactly one of these."""
+__all__ = [
+    "INSTRUCTION_CLASSES",
+    "TARGET_NAME",
+    "WORK_CLASSES",
+    "Board",
+    "Core",
+    "CostModel",
+    "Emulator",
+    "TargetProfile",
+    "alias_of",
+    "load_target",
+    "own_target_names",
+    "target_names",
+]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
-    """What the emulated board shows of itself under /proc/cpuinfo and /sys/devices/system/cpu."""
-
-    cores: int = setting(doc="number of CPU cores", minimum=1, maximum=1024)
-    implementer: str = setting(doc="CPU implementer as /proc/cpuinfo spells it, e.g. 0x41")
-    part: str = setting(doc="CPU part, e.g. 0xd08")
-    variant: str = setting(doc="CPU variant, e.g. 0x0")
-    revision: int = setting(doc="CPU revision", minimum=0)
-    features: tuple[str, ...] = setting(doc="the Features line")
-    minimum_khz: int = setting(doc="lowest clock in kHz", minimum=1)
-    maximum_khz: int = setting(doc="highest clock in kHz", minimum=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emulator:
-    """How the exact core is emulated."""
-
-    system: Literal["aarch64"] = setting(doc="QEMU's name of the guest architecture")
-    cpu: str = setting(doc="QEMU -cpu model; the named core, never max")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostModel:
-    """Turns counted instructions into predicted milliseconds.
-
-    cycles = sum over classes of count x cycles[class]; milliseconds = 1000 x cycles / frequency_hz. The band is the
-    factor below and above within which a measured time is expected.
-    """
-
-    origin: str = setting(doc="'uncalibrated', or what the model was fitted on")
-    frequency_hz: float = setting(doc="core clock in Hz", minimum=1)
-    low_ratio: float = setting(doc="lower end of the band, as a factor", minimum=0, maximum=1)
-    high_ratio: float = setting(doc="upper end of the band, as a factor", minimum=1)
-    cycles: Mapping[str, float] = setting(doc="cycles per instruction by class")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetProfile:
-    """A named device: its instruction set, how a build for it is executed, and what its numbers mean."""
-
-    schema_version: Literal[1] = setting(doc="format of this file")
-    name: str = setting(doc="the target's name")
-    title: str = setting(doc="what a person calls the device")
-    isa: Literal["aarch64", "x86_64", "null"] = setting(doc="instruction set")
-    device: str = setting(doc="default device URL, e.g. 'qemu:'")
-    runtimes: Mapping[str, str] = setting(doc="model format -> inference runtime on this device")
-    memory_bytes: int = setting(doc="RAM of the smallest variant in bytes", minimum=1)
-    emulator: Emulator | None = setting(None, doc="how the core is emulated")
-    board: Board | None = setting(None, doc="how the board looks to software")
-    cost_model: CostModel | None = setting(None, doc="counted -> predicted milliseconds")
-
-    @property
-    def digest(self) -> str:
-        """Changes whenever anything in the profile changes."""
-        return sha256_json(write_record(self))
+PROFILE_FILE = "target.toml"
+TARGET_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_CPU = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_FILE_BYTES = 1 << 16
+_MAX_OWN = 200
+_MAX_ITEMS, _MAX_TEXT = 200, 400
+_SYSTEM_ISA = {"aarch64": "aarch64", "arm": "armv7l", "riscv64": "riscv64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,65 +60,205 @@ class _Alias:
     alias: str
 
 
-def target_names() -> list[str]:
-    """Names of all targets, aliases included, sorted."""
-    return sorted(path.parent.name for path in share_dir("targets").glob("*/target.toml"))
+def target_names(project: Path | None = None) -> list[str]:
+    """Names of all targets, aliases included, sorted.
+
+    Args:
+        project: folder of a project, whose own profiles are listed too.
+    """
+    return sorted({*_shipped(), *own_target_names(project)})
 
 
-def alias_of(name: str) -> str | None:
-    """The target that ``name`` is another name for, or None."""
-    table = _parse(_profile_path(name))
-    return read_record(_Alias, table, "", f"targets/{name}/target.toml").alias if "alias" in table else None
-
-
-def load_target(name: str) -> TargetProfile:
-    """The profile of ``name``; an alias gives the profile it stands for.
+def own_target_names(project: Path | None) -> list[str]:
+    """Names of the profiles in the project's own ``targets/``, sorted; not of files that repeat a shipped one.
 
     Raises:
-        TargetError: unknown name (with the nearest), or a profile that contradicts itself.
+        TargetError: more than 200, or a folder whose name no target can have.
+    """
+    folder = _own_folder(project)
+    if folder is None:
+        return []
+    names = sorted(path.parent.name for path in folder.glob(f"*/{PROFILE_FILE}"))
+    if len(names) > _MAX_OWN:
+        raise TargetError("too many target profiles", where=str(folder), got=len(names), expected=f"at most {_MAX_OWN}")
+    for name in names:
+        if not TARGET_NAME.fullmatch(name):
+            raise TargetError(
+                "not a target's name",
+                where=str(folder),
+                got=repr(name),
+                expected="lower-case letters, digits, '.', '_' and '-', at most 64",
+                next_step="rename the folder, and `name` in its target.toml",
+            )
+    return [name for name in names if not _repeats(folder / name / PROFILE_FILE, name)]
+
+
+def alias_of(name: str, project: Path | None = None) -> str | None:
+    """The target that ``name`` is another name for, or None."""
+    path, source = _profile_path(name, project)
+    table = _parse(path)
+    return read_record(_Alias, table, "", source).alias if "alias" in table else None
+
+
+def load_target(name: str, project: Path | None = None) -> TargetProfile:
+    """The profile of ``name``; an alias gives the profile it stands for.
+
+    Args:
+        project: folder of a project, whose own profiles are found too.
+
+    Raises:
+        TargetError: unknown name (with the nearest), a profile that contradicts itself, or one of the project's own
+            that takes the name of a shipped one.
         UsageError: a profile that cannot be read.
     """
-    resolved = alias_of(name) or name
-    profile = read_record(TargetProfile, _parse(_profile_path(resolved)), "", f"targets/{resolved}/target.toml")
-    _check(profile)
+    resolved = alias_of(name, project) or name
+    path, source = _profile_path(resolved, project)
+    profile = read_record(TargetProfile, _parse(path), "", source)
+    if profile.name != resolved:
+        raise TargetError(
+            "the profile has another name than its folder", where=source, got=profile.name, expected=resolved
+        )
+    _check(profile, source)
     return profile
 
 
-def _profile_path(name: str) -> Path:
-    known = target_names()
-    if name not in known:
+def _shipped() -> list[str]:
+    return sorted(path.parent.name for path in share_dir("targets").glob(f"*/{PROFILE_FILE}"))
+
+
+def _own_folder(project: Path | None) -> Path | None:
+    """The project's ``targets`` folder; None where there is none, or where it is the one that ships (a checkout)."""
+    folder = None if project is None else project / "targets"
+    if folder is None or not folder.is_dir() or folder.samefile(share_dir("targets")):
+        return None
+    return folder
+
+
+def _repeats(path: Path, name: str) -> bool:
+    """Whether a project's file is a mere copy of the shipped one (as in another checkout of edgegen)."""
+    shipped = share_dir("targets") / name / PROFILE_FILE
+    return name in _shipped() and _read(path) == _read(shipped)
+
+
+def _profile_path(name: str, project: Path | None) -> tuple[Path, str]:
+    """The file, and what errors call it."""
+    own, shipped = own_target_names(project), _shipped()
+    if name in own:
+        assert project is not None
+        path = project / "targets" / name / PROFILE_FILE
+        if name in shipped:
+            raise TargetError(
+                "a profile of the project takes the name of one that ships",
+                where=str(path),
+                got=name,
+                expected="a name of its own: figures for a known name mean the known device",
+                next_step="rename the folder, and `name` in the file",
+            )
+        return path, str(path)
+    if name not in shipped:
+        known = sorted({*own, *shipped})
         raise TargetError(
             f"unknown target {name!r}",
             expected=f"one of {', '.join(known)}{nearest(name, known)}",
             next_step="edgegen targets lists them with what they are",
         )
-    return share_dir("targets") / name / "target.toml"
+    return share_dir("targets") / name / PROFILE_FILE, f"targets/{name}/{PROFILE_FILE}"
+
+
+def _read(path: Path) -> bytes:
+    """The file's bytes: a plain file of bounded size that lies where it seems to lie."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        raise TargetError("a target profile must be a plain file in a plain folder", where=str(path))
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise TargetError("the target profile cannot be read", where=str(path), got=error.strerror) from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise TargetError(
+            "the target profile is too large", where=str(path), expected=f"at most {_MAX_FILE_BYTES} bytes"
+        )
+    return data
 
 
 def _parse(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(_read(path).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TargetError("the target profile is not TOML", where=str(path), got=error) from error
+    except RecursionError as error:
+        raise TargetError("the target profile is nested too deeply", where=str(path)) from error
 
 
-def _check(profile: TargetProfile) -> None:
-    where = f"targets/{profile.name}/target.toml"
-    if profile.emulator is not None and profile.emulator.cpu == "max":
+def _check(profile: TargetProfile, where: str) -> None:
+    _check_texts(profile, where)
+    emulator = profile.emulator
+    if emulator is not None and emulator.cpu == "max":
         raise TargetError(
             "the emulated core 'max' is refused",
             where=where,
             got="cpu = 'max'",
             expected="the board's own core: 'max' has instructions that no such board has, and picks other kernels",
         )
-    if profile.device.startswith("qemu:") and (profile.emulator is None or profile.board is None):
+    if emulator is not None and not _CPU.fullmatch(emulator.cpu):
+        raise TargetError("not the name of a core", where=where, got=repr(emulator.cpu), expected="as QEMU names it")
+    if emulator is not None and _SYSTEM_ISA[emulator.system] != profile.isa:
+        raise TargetError(
+            "the emulator is of another instruction set than the target",
+            where=where,
+            got=f"system = {emulator.system!r} and isa = {profile.isa!r}",
+            expected=f"isa = {_SYSTEM_ISA[emulator.system]!r}",
+        )
+    if profile.device.startswith("qemu:") and (emulator is None or profile.board is None):
         raise TargetError("a qemu: target needs [emulator] and [board]", where=where)
-    if profile.cost_model is not None:
-        missing = set(INSTRUCTION_CLASSES) ^ set(profile.cost_model.cycles)
-        if missing:
+    if emulator is not None and profile.board is not None:
+        told = (
+            profile.board.isa_line if emulator.system == "riscv64" else profile.board.implementer and profile.board.part
+        )
+        if not told:
             raise TargetError(
-                "the cost model must price every instruction class and no other",
-                where=where,
-                got=f"missing or unknown: {', '.join(sorted(missing))}",
-                expected=", ".join(INSTRUCTION_CLASSES),
+                "the board does not say what its core is",
+                where=f"{where}, [board]",
+                expected="isa_line of a RISC-V board, implementer and part of an Arm one, as /proc/cpuinfo has them",
             )
+    if not profile.runtimes:
+        raise TargetError("a target needs a runtime", where=where, expected="[runtimes] format = 'runtime'")
+    if profile.cost_model is not None:
+        _check_cost_model(profile.cost_model, where)
+    read_budgets(profile.budgets, {}, "budgets", where)
+
+
+def _check_texts(profile: TargetProfile, where: str) -> None:
+    board, core = profile.board, profile.core
+    features = (*(board.features if board else ()), *(core.features if core else ()))
+    texts: Iterable[str] = (
+        *(profile.title, profile.device, *profile.runtimes, *profile.runtimes.values(), *features),
+        *((board.implementer, board.part, board.variant, board.isa_line) if board else ()),
+        *((core.name,) if core else ()),
+        *((profile.cost_model.origin, profile.cost_model.stream_origin) if profile.cost_model else ()),
+    )
+    for text in texts:
+        if len(text) > _MAX_TEXT or not text.isprintable():
+            raise TargetError(
+                "a text of the target profile is not usable",
+                where=where,
+                got=repr(text[:60]),
+                expected=f"at most {_MAX_TEXT} printable characters",
+            )
+    if len(features) > _MAX_ITEMS or len(profile.runtimes) > _MAX_ITEMS:
+        raise TargetError("the target profile lists too much", where=where, expected=f"at most {_MAX_ITEMS} entries")
+
+
+def _check_cost_model(model: CostModel, where: str) -> None:
+    classes = BASES[model.basis]
+    missing = set(classes) ^ set(model.cycles)
+    if missing:
+        raise TargetError(
+            "the cost model must price every class of its basis and no other",
+            where=where,
+            got=f"missing or unknown: {', '.join(sorted(missing))[:_MAX_TEXT]}",
+            expected=", ".join(classes),
+        )
+    numbers = (*model.cycles.values(), model.frequency_hz, model.high_ratio, model.stream_bytes_per_s or 0.0)
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise TargetError("the cost model holds a number that is no price", where=where, expected="finite, 0 or more")

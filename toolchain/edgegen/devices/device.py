@@ -1,7 +1,7 @@
 """The device protocol: where an exported model is executed, and the table of kinds.
 
 A device URL names the kind and, where there is one, the address: ``qemu:`` (the emulated core of the profile),
-``host:`` (this machine), ``null:`` (a complete fake for tests).
+``host:`` (this machine), ``gpu:`` (a GPU of this machine), ``null:`` (a complete fake for tests).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Kind = Literal["counted", "measured"]
 DEVICES = {
     "qemu": "edgegen.devices.qemu_user:open_device",
     "host": "edgegen.devices.host:open_device",
+    "gpu": "edgegen.devices.gpu:open_device",
     "null": "edgegen.devices.null:open_device",
 }
 """URL scheme -> ``open_device(address, profile, settings) -> Device``."""
@@ -48,6 +49,7 @@ class Identity:
     emulated: bool
     gives: frozenset[Kind]  # which kinds of latency its readings hold
     tools: Mapping[str, str]  # versions or digests of everything that can change a number
+    notes: tuple[str, ...] = ()  # what a person must know of this device's figures before trusting them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

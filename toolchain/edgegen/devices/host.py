@@ -28,20 +28,28 @@ from edgegen.devices.run_folder import run_folder
 _TIMEOUT_S = 600.0
 _PROCESSES = 7  # what a wall-clock verdict rests on
 _RUNS = 30  # warm inferences of each
-_RUNTIMES = ("litert", "onnxruntime")
+_GPU_RUNTIMES = ("onnxruntime-cuda", *(f"onnxruntime-tensorrt{kind}" for kind in ("", "-float16", "-int8")))
+_RUNTIMES = ("litert", "onnxruntime", *_GPU_RUNTIMES)
 _REPORT_BYTES, _LAST_WORDS_BYTES = 1 << 20, 4000
 # Exit statuses of edgegen_runtime.
 _BAD_INPUT, _MODEL_REFUSED, _NO_RUNTIME, _NO_ROOM = 2, 3, 4, 5
 _SAID_BY_RUNTIME = "edgegen_runtime: "
+_CPUINFO = Path("/proc/cpuinfo")
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+_VECTORS = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("avx", "AVX"))
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
 
 
 class HostDevice:
     """This machine. Gives measured figures, never counted ones. May be shared between threads."""
 
-    def __init__(self, profile: TargetProfile, *, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self, profile: TargetProfile, *, timeout_s: float = _TIMEOUT_S, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """``environment``: what the inference processes have besides this one's."""
         self._profile = profile
         self._timeout_s = timeout_s
+        self._environment = dict(environment or {})
 
     def identity(self) -> Identity:
         """See Device."""
@@ -55,11 +63,12 @@ class HostDevice:
             )
         return Identity(
             kind="host",
-            core=_core_name(),
+            core=core_name(),
             isa=self._profile.isa,
             emulated=False,
             gives=frozenset({"measured"}),
             tools=runtime_tools(),
+            notes=int8_notes(),
         )
 
     def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
@@ -119,7 +128,7 @@ class HostDevice:
                 done = subprocess.run(
                     command,
                     cwd=folder,
-                    env={**os.environ, "PYTHONPATH": _search_path()},
+                    env={**os.environ, **self._environment, "PYTHONPATH": _search_path()},
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
@@ -238,10 +247,40 @@ def _end_of(path: Path) -> str:
         return stream.read(_LAST_WORDS_BYTES).decode("utf-8", "replace").strip()
 
 
-def _core_name() -> str:
+def core_name(cpuinfo: Path = _CPUINFO) -> str:
+    """What the processor calls itself and what of its instruction set kernels use: ``NAME (AVX2, no VNNI)``."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
     named = (line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith(("model name", "Model")))
-    return next(named, "") or platform.processor() or platform.machine()
+    name = next(named, "") or platform.processor() or platform.machine()
+    said = _isa_said(_flags(text))
+    return f"{name} ({said})" if said else name
+
+
+def int8_notes(cpuinfo: Path = _CPUINFO) -> tuple[str, ...]:
+    """What must be known before int8 figures of this machine are trusted."""
+    try:
+        flags = _flags(cpuinfo.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ()
+    if "avx2" not in flags or flags & _VNNI:
+        return ()
+    return (
+        "This machine multiplies 8-bit numbers with AVX2 and no VNNI, which saturates sums of two products: errors of "
+        "int8 weights are greater here than on Arm or on x86 with VNNI, up to three times",
+    )
+
+
+def _flags(cpuinfo: str) -> set[str]:
+    lines = (line.split(":", 1)[1] for line in cpuinfo.splitlines() if line.startswith(("flags", "Features")))
+    return set(next(lines, "").split())
+
+
+def _isa_said(flags: set[str]) -> str:
+    """The widest vector unit and whether 8-bit products are summed exactly; empty on other than x86."""
+    if not flags & {"sse2", "avx2"}:
+        return ""
+    vectors = next((name for flag, name in _VECTORS if flag in flags), "SSE2")
+    return f"{vectors}, {'VNNI' if flags & _VNNI else 'no VNNI'}"

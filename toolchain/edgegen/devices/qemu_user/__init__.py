@@ -1,4 +1,4 @@
-"""The device kind ``qemu:``: an exact aarch64 core under QEMU's user emulation, provisioned without root."""
+"""The device kind ``qemu:``: an exact core under QEMU's user emulation, provisioned without root."""
 
 from edgegen.devices.qemu_user.device import QemuUserDevice, open_device
 from edgegen.devices.qemu_user.provision import Tools, ToolStatus, provision, status

@@ -17,6 +17,7 @@ from edgegen.core.digests import sha256_file, sha256_json, sha256_tree
 from edgegen.core.errors import ToolMissingError
 from edgegen.core.share import share_dir
 from edgegen.devices.qemu_user import debs
+from edgegen.devices.qemu_user.guests import Guest
 from edgegen.devices.qemu_user.toolbox import Tool, Toolbox, run_tool
 
 RUNNER = "eg-runner"
@@ -25,18 +26,15 @@ PLUGIN = "libegcount.so"
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
 _RUNNER_FLAGS = ("-std=c99", "-O2", *_WARNINGS)
 _PLUGIN_FLAGS = ("-std=gnu99", "-O2", *_WARNINGS, "-fvisibility=hidden", "-shared", "-fPIC")
-_CROSS = "aarch64-linux-gnu-gcc"
-_CROSS_PACKAGES = ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
 # The machine's own libc runs the compiler; sanitizers and the like are not linked.
 _CROSS_SKIP = re.compile(r"libc6|libgcc-s1|libstdc\+\+6|gcc-\d+-base|lib(a|l|t|ub|hwa)san\d*.*|lib(gomp|itm|atomic)1.*")
-_CROSS_DROP = re.compile(r"usr/share/(doc|man|locale|lintian)/|.*/(lto1|lto-dump|aarch64-linux-gnu-lto-dump.*)$")
-_CROSS_DRIVER = re.compile(r"aarch64-linux-gnu-gcc-\d+")
+_CROSS_DROP = re.compile(r"usr/share/(doc|man|locale|lintian)/|.*/(lto1|lto-dump|[a-z0-9-]+-lto-dump.*)$")
 _COMPILE_TIMEOUT_S = 180.0
 
 
-def runner_key() -> str:
-    """Key of the runner: its sources and flags."""
-    return _key(share_dir("runtimes") / "linux" / "runner", _RUNNER_FLAGS)
+def runner_key(guest: Guest) -> str:
+    """Key of the runner: its sources, flags and architecture."""
+    return _key(share_dir("runtimes") / "linux" / "runner", (*_RUNNER_FLAGS, *guest.flags, guest.system))
 
 
 def plugin_key() -> str:
@@ -61,9 +59,9 @@ def has_zig() -> bool:
     return importlib.util.find_spec("ziglang") is not None
 
 
-def has_cross_compiler() -> bool:
-    """Whether an aarch64 compiler is on PATH."""
-    return shutil.which(_CROSS) is not None
+def has_cross_compiler(guest: Guest) -> bool:
+    """Whether a compiler for the guest is on PATH."""
+    return shutil.which(guest.compiler) is not None
 
 
 def _zig() -> Sequence[str]:
@@ -93,8 +91,8 @@ def ensure_plugin(toolbox: Toolbox) -> Tool:
     return toolbox.ensure("plugin", plugin_key(), make)
 
 
-def ensure_runner(toolbox: Toolbox, apt: debs.Apt) -> Tool:
-    """The runner as an aarch64 program: by the cross compiler on PATH, else a fetched one, else ziglang.
+def ensure_runner(toolbox: Toolbox, apt: debs.Apt, guest: Guest) -> Tool:
+    """The runner as a program of the guest: by the cross compiler on PATH, else a fetched one, else ziglang.
 
     Raises:
         ToolMissingError: none of the three is to be had.
@@ -102,32 +100,41 @@ def ensure_runner(toolbox: Toolbox, apt: debs.Apt) -> Tool:
     sources = share_dir("runtimes") / "linux" / "runner"
 
     def make(folder: Path) -> Mapping[str, str]:
-        target = folder / RUNNER
-        if has_cross_compiler():
-            _compile([_CROSS, *_RUNNER_FLAGS], sources, target, ["-ldl"], None)
-            made_by = _CROSS
+        target, flags = folder / RUNNER, (*_RUNNER_FLAGS, *guest.flags)
+        if has_cross_compiler(guest):
+            _compile([guest.compiler, *flags], sources, target, ["-ldl"], None)
+            made_by = guest.compiler
         elif has_zig() and (toolbox.offline or not debs.available()):
-            _compile([*_zig(), "-target", "aarch64-linux-gnu.2.28", *_RUNNER_FLAGS], sources, target, ["-ldl"], None)
+            _compile([*_zig(), "-target", guest.zig_target, *flags], sources, target, ["-ldl"], None)
             made_by = "ziglang"
         else:
-            made_by = _compile_with_fetched(toolbox, apt, sources, target)
+            made_by = _compile_with_fetched(toolbox, apt, guest, target)
         return {"sha256": sha256_file(target), "compiler": made_by}
 
-    return toolbox.ensure("runner", runner_key(), make)
+    return toolbox.ensure("runner", runner_key(guest), make)
 
 
-def _compile_with_fetched(toolbox: Toolbox, apt: debs.Apt, sources: Path, target: Path) -> str:
+def _compile_with_fetched(toolbox: Toolbox, apt: debs.Apt, guest: Guest, target: Path) -> str:
     """Fetches Debian's cross compiler for this one use: it is 110 MB that nobody needs afterwards."""
+    sources, driver = share_dir("runtimes") / "linux" / "runner", re.compile(rf"{guest.compiler}-\d+")
     with toolbox.scratch("cross") as root:
-        versions = apt.unpack(_CROSS_PACKAGES, root, skip=_CROSS_SKIP, keep=lambda path: not _CROSS_DROP.match(path))
-        drivers = sorted(path for path in (root / "usr/bin").iterdir() if _CROSS_DRIVER.fullmatch(path.name))
+        versions = apt.unpack(
+            guest.cross_packages, root, skip=_CROSS_SKIP, keep=lambda path: not _CROSS_DROP.match(path)
+        )
+        drivers = sorted(path for path in (root / "usr/bin").iterdir() if driver.fullmatch(path.name))
         if not drivers:
             raise ToolMissingError("the fetched packages hold no cross compiler", got=", ".join(sorted(versions)))
         # Relocatable: it finds its parts beside itself, and --sysroot makes the linker scripts' paths relative to it.
         libraries = ":".join(str(root / folder) for folder in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
         environment = dict(os.environ) | {"LD_LIBRARY_PATH": libraries, "LC_ALL": "C"}
-        _compile([str(drivers[-1]), f"--sysroot={root}", *_RUNNER_FLAGS], sources, target, ["-ldl"], environment)
-        package = drivers[-1].name.removeprefix("aarch64-linux-gnu-") + "-aarch64-linux-gnu"
+        _compile(
+            [str(drivers[-1]), f"--sysroot={root}", *_RUNNER_FLAGS, *guest.flags],
+            sources,
+            target,
+            ["-ldl"],
+            environment,
+        )
+        package = drivers[-1].name.removeprefix(f"{guest.triple}-") + f"-{guest.triple}"
         return f"{drivers[-1].name} {versions.get(package, '')}"
 
 

@@ -47,6 +47,8 @@ def read_counts(path: Path, *, regions: int) -> Counts:
         raise _unusable(path, "no closing line: the emulator was ended early")
     if closing.get("threads") != 1:
         raise _unusable(path, f"{closing.get('threads')} threads, and only one is counted exactly")
+    if closing.get("undecoded") != 0:
+        raise _unusable(path, "a QEMU without a disassembler, which 32-bit Arm's instructions are sorted by")
     found = [_region(path, event) for event in events if event.get("event") == "region"]
     if len(found) != regions or closing.get("regions") != regions:
         raise _unusable(path, f"{len(found)} marked inferences of {regions}")

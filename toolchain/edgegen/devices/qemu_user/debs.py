@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -26,8 +27,18 @@ _NEXT = (
 # Entries of third parties are left out: they can fail, and could offer packages of the same names.
 _ARCHIVE_KEYS = re.compile(r"(debian|ubuntu)-archive-")
 _APT_FOLDER = Path("/etc/apt")
+_DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_MAIN_ARCHIVE = re.compile(r"https?://[\w.:-]+(/[\w.-]+)*/debian/?(?=\s|$)", re.MULTILINE)
 Keep = Callable[[str], bool]
 """Says for a path inside a package ("usr/bin/x") whether it is unpacked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """Another architecture and release of the machine's distribution than the machine's own."""
+
+    architecture: str  # as Debian names it
+    suite: str
 
 
 def available() -> bool:
@@ -36,10 +47,15 @@ def available() -> bool:
 
 
 class Apt:
-    """A private apt state for one set-up; use as a context manager, it is removed afterwards."""
+    """A private apt state for one set-up; use as a context manager, it is removed afterwards.
 
-    def __init__(self, toolbox: Toolbox) -> None:
+    Args:
+        foreign: fetch packages of this architecture and release; None: of the machine's own.
+    """
+
+    def __init__(self, toolbox: Toolbox, foreign: Foreign | None = None) -> None:
         self._toolbox = toolbox
+        self._foreign = foreign
         self._state: Path | None = None
         self._cleanup = ExitStack()
 
@@ -91,8 +107,9 @@ class Apt:
         for name in ("state/lists/partial", "cache/archives/partial", "sources"):
             (state / name).mkdir(parents=True)
         (state / "state" / "status").touch()
-        _copy_sources(state / "sources")
-        (state / "apt.conf").write_text(_configuration(state), encoding="utf-8")
+        _copy_sources(state / "sources", self._foreign)
+        architecture = self._foreign.architecture if self._foreign else "amd64"
+        (state / "apt.conf").write_text(_configuration(state, architecture), encoding="utf-8")
         self._toolbox.progress.say("reading the package lists")
         run_tool(
             ["apt-get", "-qq", "update"],
@@ -112,7 +129,7 @@ class Apt:
         }
 
 
-def _configuration(state: Path) -> str:
+def _configuration(state: Path, architecture: str) -> str:
     """The machine's own ways to reach its sources (proxies, certificates), and nothing else of its configuration."""
     dump = run_tool(["apt-config", "dump"], what="cannot read apt's configuration", next_step=_NEXT)
     own = [line for line in dump.splitlines() if line.startswith("Acquire::")]
@@ -128,8 +145,8 @@ def _configuration(state: Path) -> str:
             'Dir::Etc::parts "/dev/null";',
             'Dir::Etc::preferences "/dev/null";',
             'Dir::Etc::preferencesparts "/dev/null";',
-            'APT::Architecture "amd64";',
-            'APT::Architectures {"amd64";};',
+            f'APT::Architecture "{architecture}";',
+            f'APT::Architectures {{"{architecture}";}};',
             'APT::Sandbox::User "";',
             'Acquire::Languages "none";',
             'Debug::NoLocking "1";',
@@ -138,14 +155,32 @@ def _configuration(state: Path) -> str:
     )
 
 
-def _copy_sources(folder: Path) -> None:
+def _copy_sources(folder: Path, foreign: Foreign | None) -> None:
     """The machine's sources of its own distribution; all of them where none says whose it is."""
     files = [_APT_FOLDER / "sources.list", *sorted((_APT_FOLDER / "sources.list.d").glob("*"))]
     texts = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in files if path.is_file()}
     own = {name: text for name, text in texts.items() if _ARCHIVE_KEYS.search(text)}
+    if foreign is not None:
+        (folder / "foreign.list").write_text(_foreign_source("\n".join(texts.values()), foreign), encoding="utf-8")
+        return
     for name, text in (own or texts).items():
         if name.endswith((".list", ".sources")):
             (folder / name).write_text(text, encoding="utf-8")
+
+
+def _foreign_source(texts: str, foreign: Foreign) -> str:
+    """Debian's main archive where this machine has it from, for another architecture and release, under its keys.
+
+    Updates of that release are left out: a count must not move with them.
+    """
+    archive = _MAIN_ARCHIVE.search(texts)
+    if archive is None or not _DEBIAN_KEYS.is_file():
+        raise ToolMissingError(
+            f"packages for {foreign.architecture} come from Debian's archive, and this machine has no source of it",
+            where=str(_APT_FOLDER),
+            next_step="build on a Debian machine or container (Debian 12 or later)",
+        )
+    return f"deb [arch={foreign.architecture} signed-by={_DEBIAN_KEYS}] {archive[0]} {foreign.suite} main\n"
 
 
 def _unpack_one(deb: Path, folder: Path, keep: Keep) -> None:

@@ -1,4 +1,4 @@
-"""Finds or fetches QEMU's user emulation of aarch64, and refuses one whose plugin interface is unknown."""
+"""Finds or fetches QEMU's user emulation, and refuses one whose plugin interface is unknown."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edgegen.core.digests import sha256_json
 from edgegen.core.errors import TargetError, ToolMissingError
 from edgegen.core.targets import Emulator
 from edgegen.devices.qemu_user import debs
+from edgegen.devices.qemu_user.guests import GUESTS, Guest
 from edgegen.devices.qemu_user.toolbox import Toolbox, run_tool
 
-PROGRAM = "qemu-aarch64"
 _PACKAGES = ("qemu-user",)
 # The machine's own libc runs it.
 _SKIP = re.compile(r"libc6|libgcc-s1|gcc-\d+-base")
-_KEEP = re.compile(r"usr/bin/qemu-aarch64$|(usr/)?lib/x86_64-linux-gnu/[^/]*\.so[^/]*$")
+_KEEP = re.compile(rf"usr/bin/qemu-({'|'.join(GUESTS)})$|(usr/)?lib/x86_64-linux-gnu/[^/]*\.so[^/]*$")
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
-_KEY = sha256_json({"layout": 1, "packages": list(_PACKAGES)})
-_VERSION = re.compile(r"qemu-aarch64 version (\d+)\.(\d+)(\.\d+)?")
+_KEY = sha256_json({"layout": 2, "packages": list(_PACKAGES), "guests": sorted(GUESTS)})
+_VERSION = re.compile(r"qemu-\w+ version (\d+)\.(\d+)(\.\d+)?")
 # Releases whose plugin interface is level 1. Later ones drop what the plugin stands on; the plugin checks again.
 _FIRST, _AFTER_LAST = (6, 0), (9, 0)
 _PROBE_TIMEOUT_S = 20.0
@@ -38,14 +38,14 @@ class Qemu:
     version: str  # "7.2.22"
 
 
-def on_path() -> tuple[Qemu | None, str]:
+def on_path(guest: Guest) -> tuple[Qemu | None, str]:
     """The emulator on PATH if it is usable, and a sentence about what was found."""
-    program = shutil.which(PROGRAM)
+    program = shutil.which(guest.program)
     if program is None:
-        static = shutil.which(f"{PROGRAM}-static")
+        static = shutil.which(f"{guest.program}-static")
         if static is not None:
             return None, f"{static} is a static build: it cannot load plugins, so it cannot count"
-        return None, f"no {PROGRAM} on PATH"
+        return None, f"no {guest.program} on PATH"
     try:
         qemu = _probe(program, {})
     except ToolMissingError as error:
@@ -53,31 +53,31 @@ def on_path() -> tuple[Qemu | None, str]:
     return qemu, f"{program}, version {qemu.version}"
 
 
-def fetched(toolbox: Toolbox) -> Qemu | None:
+def fetched(toolbox: Toolbox, guest: Guest) -> Qemu | None:
     """The emulator in the cache, if it was fetched before."""
     tool = toolbox.find("qemu", _KEY)
-    return None if tool is None else _from_folder(tool.folder)
+    return None if tool is None else _from_folder(tool.folder, guest)
 
 
-def ensure_qemu(toolbox: Toolbox, apt: debs.Apt) -> Qemu:
+def ensure_qemu(toolbox: Toolbox, apt: debs.Apt, guest: Guest) -> Qemu:
     """The emulator on PATH, else Debian's, unpacked into the cache.
 
     Raises:
         ToolMissingError: none to be had, or one with an unknown plugin interface.
     """
-    qemu, why_not = on_path()
+    qemu, why_not = on_path(guest)
     if qemu is not None:
         return qemu
-    present = fetched(toolbox)
+    present = fetched(toolbox, guest)
     if present is not None:
         return present
     toolbox.progress.say(f"{why_not}: fetching one")
 
     def make(folder: Path) -> Mapping[str, str]:
         versions = apt.unpack(_PACKAGES, folder, skip=_SKIP, keep=lambda path: bool(_KEEP.match(path)))
-        return {"version": _from_folder(folder).version, "package": versions.get("qemu-user", "")}
+        return {"version": _from_folder(folder, guest).version, "package": versions.get("qemu-user", "")}
 
-    return _from_folder(toolbox.ensure("qemu", _KEY, make).folder)
+    return _from_folder(toolbox.ensure("qemu", _KEY, make).folder, guest)
 
 
 def refuse_max() -> NoReturn:
@@ -111,9 +111,9 @@ def check_cpu(qemu: Qemu, emulator: Emulator) -> None:
         )
 
 
-def _from_folder(folder: Path) -> Qemu:
+def _from_folder(folder: Path, guest: Guest) -> Qemu:
     libraries = ":".join(str(folder / name) for name in _LIBRARIES)
-    return _probe(str(folder / "usr" / "bin" / PROGRAM), {"LD_LIBRARY_PATH": libraries})
+    return _probe(str(folder / "usr" / "bin" / guest.program), {"LD_LIBRARY_PATH": libraries})
 
 
 def _probe(program: str, env: Mapping[str, str]) -> Qemu:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.errors import BuildError, ToolMissingError
+from edgegen.devices.qemu_user import python_guest
 from edgegen.devices.qemu_user.provision import Tools
 
 COUNTS = "counts.jsonl"
@@ -22,7 +23,6 @@ OUTPUTS = "outputs.egt"
 PROFILE_PREFIX = "profile"
 
 _GUEST_OPTIONS = (
-    *("-R", "0x4000000000"),  # 256 GiB of address space, reserved and not used
     *("-seed", "1"),
     *("-s", "8388608"),
     *("-r", "6.1.0"),
@@ -30,6 +30,7 @@ _GUEST_OPTIONS = (
     *("-E", "LD_LIBRARY_PATH=/lib"),
     *("-E", "ORT_DISABLE_TELEMETRY=1"),  # its thread would disturb the count, and nothing reports home
 )
+_ADDRESS_SPACE = ("-R", "0x4000000000")  # 256 GiB, reserved and not used; a 32-bit guest has no such room
 # Exit statuses of the runner (eg_report.h).
 _REFUSED_INPUT, _REFUSED_MODEL, _NO_RUNTIME, _NO_MEMORY = 2, 3, 4, 5
 _SAID_BY_RUNNER = "eg-runner: "
@@ -55,13 +56,14 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
         ToolMissingError: the emulator fails or does not finish in time.
     """
     shutil.copyfile(job.model, folder / "model")
-    shutil.copyfile(tools.runner, folder / "runner")
-    (folder / "runner").chmod(0o700)
     (folder / "plugin.so").symlink_to(tools.plugin)
     plugin = f"./plugin.so,out={COUNTS}{',clock=1' if job.profile else ''}{'' if job.count else ',count=0'}"
+    options = (*(_ADDRESS_SPACE if tools.guest.address_space else ()), *_GUEST_OPTIONS)
+    lay_out = _lay_out_python if job.runtime in tools.in_python else _lay_out_runner
+    root, more, program = lay_out(tools, job, folder)
     command = [
-        *(tools.qemu.program, *_GUEST_OPTIONS, "-cpu", tools.cpu, "-L", str(tools.root), "-plugin", plugin),
-        *("./runner", job.runtime, tools.libraries[job.runtime], "model", INPUTS, OUTPUTS, str(job.runs)),
+        *(tools.qemu.program, *options, *more, "-cpu", tools.cpu, "-L", str(root), "-plugin", plugin),
+        *(*program, "model", INPUTS, OUTPUTS, str(job.runs)),
         *((PROFILE_PREFIX,) if job.profile else ()),
     ]
     try:
@@ -86,6 +88,32 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
         raise ToolMissingError("the emulator does not start", where=tools.qemu.program, got=error) from error
     if done.returncode != 0:
         raise _failure(tools, job, done.returncode, done.stderr)
+
+
+def _lay_out_runner(tools: Tools, job: Job, folder: Path) -> tuple[Path, list[str], list[str]]:
+    """The guest's root, options of the emulator, and the program with what comes before the model."""
+    shutil.copyfile(tools.runner, folder / "runner")
+    (folder / "runner").chmod(0o700)
+    return tools.root, [], ["./runner", job.runtime, tools.libraries[job.runtime]]
+
+
+def _lay_out_python(tools: Tools, job: Job, folder: Path) -> tuple[Path, list[str], list[str]]:
+    """The same with an interpreter. By links in the run's folder, so that it sees paths that are equal everywhere."""
+    python = tools.python
+    assert python is not None
+    assert tools.python_root is not None
+    (folder / "python").symlink_to(python.folder)
+    (folder / "driver").mkdir()
+    (folder / "driver" / "edgegen_runtime").symlink_to(python.driver)
+    shutil.copyfile(python.script, folder / "guest.py")
+    variables = {
+        "PYTHONHOME": f"python/{python_guest.HOME}",
+        "PYTHONPATH": f"driver:python/{python_guest.MODULES}",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    options = [part for name, value in variables.items() for part in ("-E", f"{name}={value}")]
+    return tools.python_root, options, [f"python/{python_guest.PROGRAM}", "-S", "-s", "guest.py", "litert", "-"]
 
 
 def _failure(tools: Tools, job: Job, status: int, stderr: str) -> BuildError | ToolMissingError:

@@ -43,7 +43,7 @@ def read_wheels() -> Mapping[str, Wheel]:
     """Runtime name -> pinned wheel, from ``runtimes/linux/wheels.toml``."""
     path = share_dir("runtimes") / "linux" / "wheels.toml"
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: read_record(Wheel, entry, name, str(path)) for name, entry in table.items()}
+    return {name: read_record(Wheel, entry, name, str(path)) for name, entry in table.items() if name != "debian"}
 
 
 def pinned(runtime: str) -> Wheel:
@@ -70,7 +70,20 @@ def ensure_library(toolbox: Toolbox, runtime: str) -> Tool:
 
 
 def _make(toolbox: Toolbox, wheel: Wheel, folder: Path) -> Mapping[str, str]:
-    what = f"{wheel.distribution} {wheel.version} for aarch64"
+    file = download(toolbox, wheel, folder)
+    _extract(wheel, file, folder / wheel.library_name)
+    shutil.rmtree(file.parent)
+    return {"version": wheel.version, "sha256": sha256_file(folder / wheel.library_name)}
+
+
+def download(toolbox: Toolbox, wheel: Wheel, folder: Path) -> Path:
+    """The wheel, alone in a folder of its own under ``folder``, its digest checked.
+
+    Raises:
+        ToolMissingError: offline, no pip, or the package index does not give it.
+        IntegrityError: the wheel is not the pinned one.
+    """
+    what = f"{wheel.distribution} {wheel.version} for {wheel.platforms[0].split('_', 3)[-1]}"
     toolbox.need_network(what)
     toolbox.progress.say(f"downloading {what}")
     requirements = folder / "requirements.txt"
@@ -86,19 +99,17 @@ def _make(toolbox: Toolbox, wheel: Wheel, folder: Path) -> Mapping[str, str]:
         what=f"cannot download {what}",
         next_step="check that pip works here (python -m pip download …) and repeat `edgegen setup TARGET`",
     )
+    requirements.unlink()
     files = sorted((folder / "wheel").glob("*.whl"))
     if len(files) != 1:
         raise ToolMissingError(f"pip did not deliver {what}", got=f"{len(files)} wheels", expected="one")
-    _extract(wheel, files[0], folder / wheel.library_name)
-    shutil.rmtree(folder / "wheel")
-    requirements.unlink()
-    return {"version": wheel.version, "sha256": sha256_file(folder / wheel.library_name)}
+    digest = sha256_file(files[0])
+    if digest != wheel.sha256:
+        raise IntegrityError("a wheel is not the pinned one", where=files[0].name, got=digest, expected=wheel.sha256)
+    return files[0]
 
 
 def _extract(wheel: Wheel, file: Path, library: Path) -> None:
-    digest = sha256_file(file)
-    if digest != wheel.sha256:
-        raise IntegrityError("a wheel is not the pinned one", where=file.name, got=digest, expected=wheel.sha256)
     try:
         with zipfile.ZipFile(file) as archive, archive.open(wheel.library) as source, library.open("wb") as target:
             shutil.copyfileobj(source, target)
