@@ -25,6 +25,7 @@ DECIDING = {  # template -> figures in which no simple model may be better
     "flow": {"log_likelihood_nats", "source_log_likelihood_nats"},
     # Precision alone is the blurred mean's: it says nothing of what is never drawn.
     "gan": {"fid", "kid", "recall", "density", "coverage"},
+    "import": set(),  # nothing is trained: it has to stay near the model that it was given
     "keyword": {"accuracy_ratio", "balanced_accuracy_ratio", "macro_f1_ratio"},
     "tabular": {"accuracy_ratio", "balanced_accuracy_ratio", "macro_f1_ratio", "auc_ratio"},
     "vae": {"mse", "psnr_db", "ssim", "fid", "kid", "recall", "coverage"},
@@ -58,7 +59,7 @@ def test_template_ships_in_time_and_beats_the_simple_model(name: str, tmp_path: 
         f"{chosen['counted']['instructions']:,} instructions, {chosen['peak_ram_bytes']:,} bytes of RAM"
     )
     compared, behind = set(), []
-    for figure in document["training"]["figures"]:
+    for figure in (document["training"] or {"figures": ()})["figures"]:
         simple = figure["baseline"]
         if simple is None:
             continue
@@ -68,6 +69,6 @@ def test_template_ships_in_time_and_beats_the_simple_model(name: str, tmp_path: 
         sign = {"higher": 1, "lower": -1}[figure["better"]]
         if figure["name"] in DECIDING[name] and sign * figure["value"] < sign * simple["value"]:
             behind.append(figure["name"])
-    assert compared & DECIDING[name], "nothing was compared with a simple model"
+    assert compared & DECIDING[name] or not DECIDING[name], "nothing was compared with a simple model"
     assert not behind
     assert seconds <= MOST_SECONDS

@@ -96,7 +96,7 @@ def test_mistake_with_json_is_told_as_json(tmp_path: Path, capsys: pytest.Captur
 def test_internal_error_is_70_and_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> list[str]:
+    def broken(project: Path | None) -> list[str]:
         raise ZeroDivisionError("boom")
 
     monkeypatch.setattr("edgegen.cli.targets.target_names", broken)

@@ -1,4 +1,7 @@
-"""``python -m edgegen_runtime``: run a model over an npz file, or clock it; one JSON object on stdout."""
+"""``python -m edgegen_runtime``: run a model over an npz file, or clock it; one JSON object on stdout.
+
+``python -m edgegen_runtime generate`` lets a model of sequences go on with a text: see ``generate_command``.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
+from typing import TextIO
 
 from edgegen_runtime.arrays import ArraysError, read_arrays, write_arrays
+from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.generate_command import act, parse
 from edgegen_runtime.session import (
     SESSIONS,
     InputsError,
@@ -43,16 +50,24 @@ class Status(IntEnum):
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one action and returns a ``Status``; what went wrong is one line on stderr."""
-    arguments = _arguments(sys.argv[1:] if argv is None else argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["generate"]:
+        asked = parse(given[1:])
+        return _run(lambda stdout: act(asked, stdout))
+    arguments = _arguments(given)
     if arguments.parent is not None:
         _end_with(arguments.parent)
-    # Runtimes print where they like; stdout is for the report alone.
+    return _run(lambda stdout: print(json.dumps(_act(arguments)), file=stdout))
+
+
+def _run(action: Callable[[TextIO], None]) -> int:
+    # Runtimes print where they like; stdout is for what was asked alone.
     sys.stdout.flush()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
         os.dup2(2, 1)
         try:
-            print(json.dumps(_act(arguments)), file=stdout)
-        except (ArraysError, InputsError) as error:
+            action(stdout)
+        except (ArraysError, InputsError, PreprocessError) as error:
             return _failed(Status.BAD_INPUT, error)
         except ModelRefusedError as error:
             return _failed(Status.MODEL_REFUSED, error)
@@ -104,12 +119,12 @@ def _measure(session: Session, sample: Tensors, runs: int) -> dict[str, object]:
 def _read_model(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            data = stream.read(LARGEST_MODEL_BYTES + 1)
+            # Asked first: a read of so many bytes sets them aside at once, and on a 32-bit board cannot even be said.
+            if os.fstat(stream.fileno()).st_size > LARGEST_MODEL_BYTES:
+                raise ModelRefusedError("more than 2 GiB")
+            return stream.read()
     except OSError as error:
         raise InputsError(f"the model file {path.name} cannot be read: {error.strerror}") from error
-    if len(data) > LARGEST_MODEL_BYTES:
-        raise ModelRefusedError("more than 2 GiB")
-    return data
 
 
 def _peak_ram_bytes() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -73,19 +73,37 @@ class Session(Protocol):
 
 
 class OnnxSession:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU, or on a GPU that takes the whole graph.
 
-    def __init__(self, model: bytes) -> None:
+    Args:
+        providers: names and options of ONNX Runtime's execution providers. Where any is given, a node that none of
+            them takes refuses the model: what the CPU computed must not be shown as theirs.
+    """
+
+    def __init__(self, model: bytes, providers: Sequence[tuple[str, Mapping[str, str]]] = ()) -> None:
         runtime = onnx_runtime()
+        absent = [name for name, _ in providers if name not in runtime.get_available_providers()]
+        if absent:
+            raise RuntimeMissingError(f"this onnxruntime has no {absent[0]}")
         self._errors = onnx_runtime_errors()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # it raises what it logs
+        chosen: list[Any] = ["CPUExecutionProvider"]
+        if providers:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            chosen = [(name, dict(settings)) for name, settings in providers]
         try:
-            self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(model, options, providers=chosen)
         except self._errors as error:
             damaged = type(error).__name__ in ("InvalidProtobuf", "NoModel")
             raise (NotAModelError if damaged else ModelRefusedError)(_said(error)) from error
+        # A provider whose libraries do not load is left out with no more than a line in the log.
+        lost = [name for name, _ in providers if name not in self._session.get_providers()]
+        if lost:
+            raise RuntimeMissingError(
+                f"{lost[0]} does not load here: its CUDA libraries are absent or of another version"
+            )
         self.inputs, self.outputs = (
             _ports((end.name, _ONNX_DTYPES.get(end.type, end.type), end.shape) for end in side)
             for side in (self._session.get_inputs(), self._session.get_outputs())
@@ -139,7 +157,22 @@ class LiteRtSession:
             raise ModelRefusedError(_said(error)) from error
 
 
-SESSIONS: dict[str, Callable[[bytes], Session]] = {"onnxruntime": OnnxSession, "litert": LiteRtSession}
+def _on_gpu(*names: str, **tensorrt: str) -> Callable[[bytes], Session]:
+    """Opens a model with GPU providers, the preferred one first; options are TensorRT's (``trt_…``)."""
+    providers = [(name, tensorrt if name == _TENSORRT else {}) for name in names]
+    return lambda model: OnnxSession(model, providers)
+
+
+_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+SESSIONS: dict[str, Callable[[bytes], Session]] = {
+    "onnxruntime": OnnxSession,
+    "litert": LiteRtSession,
+    "onnxruntime-cuda": _on_gpu(_CUDA),
+    # TensorRT computes in a lower precision only where it is told to; nodes that it does not take run on CUDA.
+    "onnxruntime-tensorrt": _on_gpu(_TENSORRT, _CUDA),
+    "onnxruntime-tensorrt-float16": _on_gpu(_TENSORRT, _CUDA, trt_fp16_enable="True"),
+    "onnxruntime-tensorrt-int8": _on_gpu(_TENSORRT, _CUDA, trt_int8_enable="True"),
+}
 """Runtime name -> opens a model's bytes.
 
 Raises ModelRefusedError (NotAModelError for bytes that are no model) or RuntimeMissingError.

@@ -7,7 +7,7 @@ from example_bundle import MODEL, VERDICTS, contents, write
 
 from edgegen.artifacts.bundle import discard, timeless_verdicts, write_documents, writing_bundle
 from edgegen.artifacts.verify import verify
-from edgegen.core.errors import BuildError
+from edgegen.core.errors import BuildError, IntegrityError
 from edgegen.core.store import Store
 
 
@@ -46,6 +46,22 @@ def test_the_core_names_every_file_and_the_same_files_lie_beside_it(tmp_path):
     manifest = json.loads((tmp_path / "out/files/manifest.json").read_bytes())
     assert [item["path"] for item in manifest["files"]] == [name for name in names if name != "manifest.json"]
     assert manifest["runtime_version"] == "1.32.0"
+
+
+def test_a_core_may_hold_a_second_model_file_that_reads_prompts(tmp_path):
+    (tmp_path / "second").write_bytes(b"blocks")
+    written = write(tmp_path / "out", tmp_path / "work", prefill=tmp_path / "second")
+    assert "prefill.onnx" in [item.path for item in written.files]
+    assert (tmp_path / "out/files/prefill.onnx").read_bytes() == b"blocks"
+    verified = verify(tmp_path / "out/bundle")
+    assert verified.digest == written.digest != write(tmp_path / "other", tmp_path / "work").digest
+    assert any(clause.startswith("prefill.onnx: 6 bytes") for clause in verified.checked)
+    (tmp_path / "out/files/prefill.onnx").write_bytes(b"BLOCKS")
+    with pytest.raises(IntegrityError, match="not the bundle's"):
+        verify(tmp_path / "out/bundle")
+    (tmp_path / "out/files/prefill.onnx").unlink()
+    with pytest.raises(IntegrityError, match="other files"):
+        verify(tmp_path / "out/bundle")
 
 
 def test_the_core_holds_no_clock_no_path_and_no_prediction(tmp_path):

@@ -19,6 +19,7 @@ PLAIN_DATA = Origin(name="mine", version="1", origin="my camera", licence="CC-BY
         {"figures": (), "limitations": ()},
         {"tools": {}},
         {"dataset": PLAIN_DATA, "licence": "Apache-2.0"},
+        {"second_file": ("prefill.onnx", "3a" * 32)},
         {"name": "ünïcode", "candidate": "distilled+static-int8@litert"},
     ],
 )

@@ -72,7 +72,7 @@ def test_own_folder_of_the_checkout_is_the_shipped_one() -> None:
         ("frequency_hz = 1_800_000_000", "frequency_hz = nan", "frequency_hz"),
         ("peak_ram = { max_bytes = 536870912 }", "psnr_db = { min = 3 }", "unknown budget"),
         ("peak_ram = { max_bytes = 536870912 }", "peak_ram = { max_bytes = -3 }", "max_bytes"),
-        ('onnx = "onnxruntime"\nlitert = "litert"\n', "", "needs a runtime"),
+        ('onnx = "onnxruntime"\nlitert = "litert"\nort = "onnxruntime"\n', "", "needs a runtime"),
         ("cores = 4", "cores = 1_000_000", "cores"),
         ('part = "0xd08"\n', "", "does not say what its core is"),
     ],

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from edgegen.artifacts.layout import (
     GOLDEN_ARRAYS,
     GOLDEN_RECORD,
     MANIFEST,
+    PREFILL_FILES,
     PREPROCESSING,
     PROVENANCE,
     SBOM,
@@ -33,7 +34,7 @@ from edgegen.artifacts.layout import (
 )
 from edgegen.core.digests import canonical_json
 from edgegen.core.errors import BuildError
-from edgegen.core.models import FORMATS, TensorSpec
+from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
 from edgegen.core.records import write_record
 from edgegen.core.results import Verdict
 from edgegen.core.store import Blob, Store
@@ -65,6 +66,8 @@ class CoreContents:
     sbom: Mapping[str, Any]
     verdicts: Sequence[Verdict]  # those with a clock are left out; counted values go in as given
     seeds: Mapping[str, int]
+    prefill: Path | None = None  # a second model file, which reads blocks of a prompt
+    beside: Mapping[str, Path] = field(default_factory=dict)  # by name, those of the format (FILES_BESIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,9 @@ class BundleWriter:
             SBOM: self._store.add_bytes(canonical_json(dict(contents.sbom))),
             VERDICTS: self._store.add_bytes(canonical_json(timeless_verdicts(contents.verdicts))),
         }
+        blobs |= {name: self._store.add_file(contents.beside[name]) for name in FILES_BESIDE.get(contents.format, ())}
+        if contents.prefill is not None:
+            blobs[PREFILL_FILES[contents.format]] = self._store.add_file(contents.prefill)
         manifest = BundleManifest(
             schema_version=1,
             name=contents.name,

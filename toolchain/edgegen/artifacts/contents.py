@@ -15,6 +15,7 @@ from edgegen.artifacts.layout import (
     GOLDEN_ARRAYS,
     GOLDEN_RECORD,
     MANIFEST,
+    PREFILL_FILES,
     PREPROCESSING,
     PROVENANCE,
     SBOM,
@@ -27,7 +28,7 @@ from edgegen.artifacts.layout import (
 from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.sealed import Layer, digest_of, read_bounded
 from edgegen.core.errors import IntegrityError, UsageError
-from edgegen.core.models import FORMATS, TensorSpec
+from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
 from edgegen.core.records import read_record
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def _read_manifest(layer: Layer) -> BundleManifest:
 
 
 def _check_names(layers: Mapping[str, Layer], manifest: BundleManifest) -> None:
-    expected = {*CORE_TYPES, manifest.model}
+    beside = FILES_BESIDE.get(manifest.format, ())
+    expected = {*CORE_TYPES, manifest.model, *beside} | (set(layers) & {PREFILL_FILES[manifest.format]})
     if set(layers) != expected:
         raise IntegrityError(
             "the core does not consist of its files",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edgegen.core.models import FORMATS, TensorSpec
+from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
 from edgegen.core.records import setting
 
 BUNDLE_TYPE = "application/vnd.edgegen.bundle.v1+json"
@@ -31,8 +31,18 @@ PROVENANCE = "provenance.json"
 BUNDLE_DIR = "bundle"
 FILES_DIR = "files"
 
-MODEL_TYPES = {"onnx": "application/vnd.onnx.model", "litert": "application/vnd.litert.model"}
+MODEL_TYPES = {
+    "onnx": "application/vnd.onnx.model",
+    "litert": "application/vnd.litert.model",
+    "ort": "application/vnd.ort.model",
+}
 """Format -> media type of the model file."""
+
+PREFILL_FILES = {"onnx": "prefill.onnx", "litert": "prefill.tflite", "ort": "prefill.ort"}
+"""Format -> a second model file of the core, which reads blocks of a prompt: models of sequences may have it."""
+
+BESIDE_TYPE = "text/plain"
+"""Media type of what stands beside a model file (``core.models.FILES_BESIDE``)."""
 
 CORE_TYPES = {
     MANIFEST: "application/vnd.edgegen.manifest.v1+json",
@@ -91,4 +101,7 @@ class BundleManifest:
 
 def core_media_type(name: str, model_format: str) -> str:
     """The media type of a core file. Raises KeyError for a file that no core has."""
-    return MODEL_TYPES[model_format] if name == FORMATS[model_format] else CORE_TYPES[name]
+    models = (FORMATS[model_format], PREFILL_FILES[model_format])
+    if name in FILES_BESIDE.get(model_format, ()):
+        return BESIDE_TYPE
+    return MODEL_TYPES[model_format] if name in models else CORE_TYPES[name]

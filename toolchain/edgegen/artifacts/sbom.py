@@ -48,14 +48,16 @@ def bill_of_materials(
     figures: Sequence[Figure] = (),
     limitations: Sequence[str] = (),
     licence: str = "",
+    second_file: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The bill of one model file.
+    """The bill of one model.
 
     Args:
         tools: role (``runtime``, ``training``, ``conversion``) -> distribution -> version; the absent are left out.
         figures: performance for the model card, counted or quality: the bill is part of the reproducible core.
         limitations: what is known not to hold, for the model card's considerations.
         licence: of the model itself; empty where nobody declared one.
+        second_file: name and hex sha256 of another file with the model's weights; None: there is none.
     """
     libraries = _libraries(tools)
     data = _data(dataset)
@@ -71,13 +73,14 @@ def bill_of_materials(
     }
     if licence:
         model["licenses"] = [_licence(licence)]
-    references = sorted([data["bom-ref"], *(item["bom-ref"] for item in libraries)])
+    parts = [data, *libraries, *([] if second_file is None else [_second(*second_file)])]
+    references = sorted(item["bom-ref"] for item in parts)
     return {
         "bomFormat": "CycloneDX",
         "specVersion": SPEC_VERSION,
         "version": 1,
         "metadata": {"component": model},
-        "components": sorted([data, *libraries], key=lambda item: str(item["bom-ref"])),
+        "components": sorted(parts, key=lambda item: str(item["bom-ref"])),
         "dependencies": [{"ref": "model", "dependsOn": references}],
     }
 
@@ -101,6 +104,16 @@ def _card(
     if limitations:
         card["considerations"] = {"technicalLimitations": list(limitations)}
     return card
+
+
+def _second(name: str, sha256: str) -> dict[str, Any]:
+    return {
+        "type": "file",
+        "bom-ref": f"file:{name}",
+        "name": name,
+        "description": "the model's weights once more, as it reads a block of a prompt",
+        "hashes": [{"alg": "SHA-256", "content": sha256}],
+    }
 
 
 def _data(dataset: Origin) -> dict[str, Any]:

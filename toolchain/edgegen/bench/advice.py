@@ -172,7 +172,7 @@ def _tried(
         why_rejected="",
         peak_ram_bytes=counts.get("peak_ram_bytes"),
         counted=counted,
-        predicted=None if counted is None else predict(counted, profile),
+        predicted=predict(counted, profile, weight_bytes=offered.path.stat().st_size),
         measured=_measured(counts, profile),
         quality={"paired": figures},
         **known,

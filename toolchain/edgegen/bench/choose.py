@@ -61,7 +61,7 @@ def choose(candidates: Sequence[Candidate], budgets: Mapping[str, Budget], profi
         for marked in _with_alarms(candidates, profile)
     ]
     keeping = [item for item in judged if item.candidate.status not in _OUT and item.keeps_all]
-    best = min(keeping, key=lambda item: (bool(item.candidate.alarms), _cost(item.candidate)), default=None)
+    best = min(keeping, key=lambda item: (bool(item.candidate.alarms), cost(item.candidate)), default=None)
     nearest = None
     if best is None:
         running = [item for item in judged if item.candidate.status not in _OUT]
@@ -107,8 +107,8 @@ def _alarm(item: Candidate, parent: Candidate, core: str) -> str:
     return ""
 
 
-def _cost(candidate: Candidate) -> tuple[int, float, float, str]:
-    """Sorts by what is known best: counted, then measured, then neither."""
+def cost(candidate: Candidate) -> tuple[int, float, float, str]:
+    """What candidates are ordered by, cheapest first: what is known best (counted, then measured, then neither)."""
     size = float("inf") if candidate.size_bytes is None else candidate.size_bytes
     if candidate.counted is not None:
         return 0, candidate.counted.instructions, size, candidate.name
@@ -121,7 +121,7 @@ def _distance(item: _Judged) -> tuple[bool, int, int, float, bool, tuple[int, fl
     worst = max((overshoot(verdict) for verdict in item.failed), default=0.0)
     unmeasured = item.candidate.status == "unmeasured"
     candidate = item.candidate
-    return unmeasured, len(item.failed), len(item.undecided), worst, bool(candidate.alarms), _cost(candidate)
+    return unmeasured, len(item.failed), len(item.undecided), worst, bool(candidate.alarms), cost(candidate)
 
 
 def _marked(item: _Judged, best: _Judged | None) -> Candidate:

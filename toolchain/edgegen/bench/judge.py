@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from edgegen.core.budgets import Budget, BytesBudget, CountBudget, LatencyBudget, QualityBudget
+from edgegen.core.budgets import Budget, BytesBudget, CountBudget, LatencyBudget, QualityBudget, read_budgets
 from edgegen.core.errors import ExitCode
 from edgegen.core.results import Candidate, NumberKind, Prediction, Status, Verdict
 from edgegen.core.targets import TargetProfile
@@ -62,8 +62,15 @@ class _Limit:
 
 
 def judge(budgets: Mapping[str, Budget], candidate: Candidate, profile: TargetProfile) -> tuple[Verdict, ...]:
-    """One verdict a budget, in the budgets' order. Depends on nothing but its arguments."""
-    return tuple(_judge(name, budget, candidate, profile) for name, budget in budgets.items())
+    """One verdict a budget, in the budgets' order. Depends on nothing but its arguments.
+
+    Those that are the profile's own, by ``profile.budgets``, say so.
+    """
+    own = read_budgets(profile.budgets, {}, "budgets", f"the profile {profile.name}")
+    verdicts = (_judge(name, budget, candidate, profile) for name, budget in budgets.items())
+    return tuple(
+        replace(item, origin="profile") if own.get(item.budget) == budgets[item.budget] else item for item in verdicts
+    )
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:

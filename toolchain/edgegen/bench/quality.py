@@ -81,6 +81,24 @@ def known_quality(output: str, candidate: Tensors, inputs: Tensors, targets: Arr
     }
 
 
+def expected_quality(expected: Tensors, candidate: Tensors) -> Figures:
+    """How near outputs come to those that a person gave as right, by output: of several, the worst figure counts.
+
+    Raises:
+        BuildError: an output is missing or has another shape.
+    """
+    import numpy as np
+
+    first = {name: np.asarray(candidate[name]) for name in expected if name in candidate}
+    shaped = {
+        name: array.astype(first[name].dtype).reshape(first[name].shape)
+        if name in first and array.size == first[name].size
+        else array
+        for name, array in expected.items()
+    }
+    return paired_quality(shaped, candidate, "vector")
+
+
 def cross_isa_quality(host: Tensors, target: Tensors, output: str = "image") -> Figures:
     """How far the target's kernels are from this host's, for the same file and inputs."""
     import numpy as np

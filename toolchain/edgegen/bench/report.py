@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.bench.page import render_page
 from edgegen.bench.pareto import pareto_points
 from edgegen.bench.summary import alternatives, caveats
+from edgegen.bench.tournament import tournament_rows
 from edgegen.bench.view import (
     calibration_rows,
     candidate_rows,
@@ -58,6 +59,7 @@ def render_report(
         facts=_facts(document),
         verdicts=verdict_rows(document),
         candidates=candidates,
+        tournament=tournament_rows(document),
         plot=_plot(document),
         images=_images(samples),
         classes=class_rows(document),

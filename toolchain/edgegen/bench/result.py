@@ -15,6 +15,7 @@ from typing import Any
 from edgegen.artifacts.bundle import Written
 from edgegen.bench.choose import Choice
 from edgegen.bench.judge import UNCALIBRATED
+from edgegen.bench.tournament import tournament
 from edgegen.core.errors import EdgegenError, ExitCode
 from edgegen.core.records import write_record
 from edgegen.core.results import Candidate, Verdict
@@ -34,8 +35,10 @@ def result_document(
     choice: Choice | None = None,
     bundle: Written | None = None,
     samples: int = 0,
+    model: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Any] | None = None,
+    generation: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     stages: Sequence[Finished] = (),
     not_measured: Sequence[str] = (),
@@ -48,10 +51,14 @@ def result_document(
         choice: None where the build ended before candidates could be judged.
         bundle: what was written of the chosen candidate; None where nothing was.
         samples: how many inputs the quality figures rest on.
+        model: of one that came as a file: ``file``, ``form``, ``sha256``, ``inputs``, ``outputs``, ``axes_added``,
+            ``quantized``, ``state``, ``sequence``, ``judged_on``, ``calibrated_on``, ``samples``; None of others.
         training: evaluation of the trained model as ``train.figures.Evaluation`` writes it, with ``history`` (loss
             parts of every epoch) and ``data`` (name, parts, origin and licence of the set).
         calibration: ``set`` (record of the calibration samples; None for generators), ``inputs`` (how many), ``draws``,
             and ``spread`` (candidate -> figures' ``low`` and ``high`` over draws of other inputs, on this host).
+        generation: what a text costs with the chosen model of sequences (else the closest): ``context``, ``memory``,
+            ``decode``, ``prefill`` (null: ``no_prefill`` says why) and ``rolled_out``; None for every other model.
         not_measured: sentences beside those that follow from the figures themselves.
         error: what ended the build, if something did.
     """
@@ -69,14 +76,17 @@ def result_document(
         "chosen": _chosen(chosen, bundle) if chosen else None,
         "closest": choice.closest.name if choice and choice.closest else None,
         "candidates": [write_record(candidate) for candidate in candidates],
+        "tournament": tournament(candidates),
         "quality": _quality(chosen, samples),
         "latency": _latency(chosen),
         "memory": _memory(chosen),
+        "model": dict(model) if model else None,
         "training": dict(training) if training else None,
         "calibration": dict(calibration) if calibration else None,
+        "generation": dict(generation) if generation else None,
         "environment": dict(environment or {}),
         "stages": [{"name": item.name, "seconds": round(item.seconds, 3), "cached": item.cached} for item in stages],
-        "not_measured": [*_not_measured(candidates, verdicts), *not_measured],
+        "not_measured": [*_not_measured(candidates, verdicts), *_not_real(model), *not_measured],
         "error": error.to_dict() if error else None,
     }
     plain = _finite(document)
@@ -146,6 +156,13 @@ def _not_measured(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) 
         if item.status in ("unverified", "inconclusive")
     ]
     return found
+
+
+def _not_real(model: Mapping[str, Any] | None) -> list[str]:
+    """What figures of a model from elsewhere do not rest on."""
+    if model is None or model["judged_on"] != "generated":
+        return []
+    return ["quality on real samples: not measured, none were given; its figures rest on made-up inputs"]
 
 
 def _finite(value: Any) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgegen.bench.choose import PARENT
+from edgegen.bench.tournament import round_name, round_winner
 from edgegen.bench.wording import (
     closeness,
     closeness_name,
@@ -55,6 +56,8 @@ def summary_markdown(document: Document) -> str:
         lines += [f"> {_text(_paragraph(document['error']))}", ""]
     lines += _verdict_table(document)
     lines += _candidate_table(document)
+    lines += _tournament_table(document)
+    lines += _generation_table(document)
     lines += ["### Not measured", ""] + [f"- {_text(item)}" for item in document.get("not_measured", [])] + [""]
     return "\n".join(lines)
 
@@ -68,11 +71,41 @@ def caveats(document: Document) -> list[str]:
         said.append(f"Run on an emulated {device['core']} core, not yet on a device")
     elif shown and not shown["measured"]:
         said.append("Not yet run on a device")
+    said += device.get("notes", [])
+    said += brought_notes(document)
     for item in verdicts_of(document):
         if not item.required and item.status != "pass":
             why = item.reason.partition(" (")[0] if item.reason else f"{judged_value(document, item)}"
             said.append(f"{item.budget}, not required, {_BECAME[item.status]}: {why}")
     return said
+
+
+def brought_notes(document: Document) -> list[str]:
+    """What a person must know of the figures of a model that came as a file."""
+    model = document.get("model")
+    if not model:
+        return []
+    judged = model["samples"]["judged"]
+    said = {
+        "generated": f"Quality is measured on {judged} generated inputs: none were given (--calibration, --evaluate)",
+        "the calibration samples": f"Quality is measured on {judged} samples that calibration saw too: it had too few "
+        "to hold any back (--evaluate)",
+        "held back from calibration": f"Quality is measured on {judged} samples held back from the calibration file",
+        "evaluation": f"Quality is measured on {judged} of {model['samples'].get('evaluate', judged)} samples given to "
+        "judge by",
+    }
+    notes = [said[model["judged_on"]]]
+    if model["state"]:
+        pairs = ", ".join(f"{output} into {name}" for name, output in model["state"].items())
+        notes.append(
+            f"With state ({pairs}): measured over rolled-out sequences of {model['sequence']} steps, every file with "
+            "its own state"
+        )
+    if model["axes_added"]:
+        notes.append(f"A sample axis of length 1 was added to {', '.join(model['axes_added'])}")
+    if model["quantized"]:
+        notes.append("The model came quantized: float32 names the file as it came")
+    return notes
 
 
 def alternatives(document: Document) -> list[str]:
@@ -138,7 +171,7 @@ def _verdict_table(document: Document) -> list[str]:
     lines += ["| budget | kind | value | limit | verdict |", "|---|---|---:|---:|---|"]
     for item in verdicts:
         cells = [
-            subject_of(item.budget, item.metric) + ("" if item.required else " (not required)"),
+            subject_of(item.budget, item.metric) + _whose(item) + ("" if item.required else " (not required)"),
             item.kind,
             judged_value(document, item),
             judged_limit(item),
@@ -146,6 +179,10 @@ def _verdict_table(document: Document) -> list[str]:
         ]
         lines.append(_row(cells))
     return [*lines, ""]
+
+
+def _whose(item: Verdict) -> str:
+    return " (the profile's own)" if item.origin == "profile" else ""
 
 
 def _candidate_table(document: Document) -> list[str]:
@@ -170,6 +207,49 @@ def _candidate_table(document: Document) -> list[str]:
             item["status"] + (f": {why}" if why else ""),
         ]
         lines.append(_row(cells))
+    return [*lines, ""]
+
+
+def _tournament_table(document: Document) -> list[str]:
+    """Which format won of each recipe that was tried in several."""
+    rounds = document.get("tournament") or []
+    if not rounds:
+        return []
+    lines = ["### Formats and runtimes", "", "| recipe | cheapest that keeps the budgets | why |", "|---|---|---|"]
+    lines += [_row([round_name(item), round_winner(item), item["why"]]) for item in rounds]
+    return [*lines, ""]
+
+
+def _generation_table(document: Document) -> list[str]:
+    """What a token costs, written and read; nothing for a model that writes none."""
+    told = document.get("generation")
+    if not told:
+        return []
+    rows = {"a token written (tg)": told["decode"]}
+    said = told["no_prefill"]
+    if told["prefill"]:
+        read = told["prefill"]
+        rows[f"a token of a prompt, {read['block']} at once (pp)"] = read
+        said = f"{read['file']}, {size(read['size_bytes'])}, reads the prompt; without it the model's own file does"
+    elif said:
+        said = f"No second file that reads a prompt in blocks: {_text(said)}"
+    memory, rolled, lacks = told["memory"], told["rolled_out"], told["no_rolled_out"]
+    lines = ["### A text", "", "| | instructions | bytes moved | tokens/s | peak RAM |", "|---|---:|---:|---:|---:|"]
+    for name, item in rows.items():
+        counts = (item[key] for key in ("instructions_per_token", "bytes_per_token"))
+        costs = ("not counted" if count is None else figure(count) for count in counts)
+        speed = "not measured" if item["tokens_per_s"] is None else figure(item["tokens_per_s"])
+        lines.append(_row([name, *costs, speed, size(item["peak_ram_bytes"])]))
+    lines += ["", f"- {said}"] if said else [""]
+    kept = f"Memory: {size(memory['bytes_at_full_context'])}, all of it from the first token on"
+    lines.append(f"- {kept}; {size(memory['bytes_per_token'])} a token" if memory["bytes_per_token"] else f"- {kept}")
+    if rolled:
+        agreed = f"the same first token in {100 * rolled['top1_agreement_ratio']:.1f} % of {rolled['places']} places"
+        parted = f"{rolled['same_tokens']} of {rolled['written_tokens']} tokens of a text before the first difference"
+        beside = f"Beside the float model, each with its own memory, on {_text(rolled['kernels'])}"
+        lines.append(f"- {beside}: {agreed}; {parted}")
+    elif lacks:
+        lines.append(f"- Not read beside the float model: {_text(lacks)}")
     return [*lines, ""]
 
 

@@ -55,7 +55,7 @@ def _verdict_row(document: Document, item: Verdict) -> Row:
     scale = 1.25 * max(abs(item.limit), *map(abs, values), 1e-30)
     shares = [round(100 * max(0.0, value) / scale, 2) for value in (item.limit, *values)]
     return {
-        "budget": budget_name(item),
+        "budget": budget_name(item) + (" (the profile's own)" if item.origin == "profile" else ""),
         "kind": item.kind,
         "status": item.status,
         "required": item.required,
@@ -264,7 +264,7 @@ def calibration_rows(document: Document) -> Row | None:
     chosen = calibration["set"]
     return {
         "inputs": calibration["inputs"],
-        "of": chosen and f"samples of the training part ({chosen['name']})",
+        "of": chosen and (chosen.get("of") or f"samples of the training part ({chosen['name']})"),
         "sha256": chosen["sha256"] if chosen else "",
         "findings": [item["said"] for item in chosen["findings"]] if chosen else [],
         "draws": calibration["draws"],

@@ -42,6 +42,7 @@ CLASSES = {
 QUALITY_PARTS = {
     "paired": "Against the float model, same inputs",
     "known": "Against what is true of held-out samples",
+    "expected": "Against the outputs that were given with the samples",
     "task": "The classes that follow from it, against the float model's",
     "cross_isa": "The target's kernels against this host's, same model",
 }

@@ -20,6 +20,28 @@ if TYPE_CHECKING:
     "--target", "-t", "targets", multiple=True, required=True, help="Target profile; may be given several times."
 )
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
+@click.option(
+    "--model",
+    "model_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A model from elsewhere (.onnx, .tflite, .pt2): no project is needed.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Samples for quantization to look at: an .npz with an array per input, samples along the first axis.",
+)
+@click.option(
+    "--evaluate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Samples to judge candidates on, and maybe expected/<output>.",
+)
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="INPUT=N,…", help="Lengths of axes that the model file leaves open."
+)
+@click.option(
+    "--state", "states", multiple=True, metavar="INPUT=OUTPUT", help="The output that feeds the input at the next step."
+)
 @click.option("--device", help="Device URL to prove on, instead of the profile's own.")
 @click.option(
     "--point",
@@ -38,6 +60,11 @@ if TYPE_CHECKING:
 def command(
     targets: tuple[str, ...],
     project: Path | None,
+    model_file: Path | None,
+    calibration: Path | None,
+    evaluate: Path | None,
+    shapes: tuple[str, ...],
+    states: tuple[str, ...],
     device: str | None,
     points: tuple[str, ...],
     out: Path | None,
@@ -49,19 +76,21 @@ def command(
     quiet: bool,
 ) -> int:
     """Take the project through the whole pipeline and bundle what keeps its budgets."""
+    from edgegen.pipeline.brought_command import asked_project
     from edgegen.pipeline.order import discard_earlier, order
 
     try:
+        asked = asked_project(project, model_file, calibration, evaluate, shapes, states, overrides)
         # Every target is checked before any is built: a slip of the pen is told at once, not after an hour.
-        orders = [
-            order(project, target=target, device=device, out=out, overrides=overrides, points=points)
-            for target in targets
-        ]
+        orders = [order(asked, target=target, device=device, out=out, points=points) for target in targets]
     except UsageError:
         for target in () if dry_run else targets:
-            discard_earlier(project, target, out)
+            discard_earlier(project or (None if model_file is None else Path.cwd()), target, out)
         raise
     if dry_run:
+        for ordered in orders:
+            if ordered.refused is not None:
+                raise ordered.refused
         _list(orders, as_json=as_json)
         return int(ExitCode.OK)
     codes, documents = [], []

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgegen.bench.summary import verdicts_of
+from edgegen.bench.summary import brought_notes, verdicts_of
 from edgegen.bench.wording import (
     closeness,
     closeness_name,
@@ -49,6 +49,10 @@ def show(result: Result) -> None:
     if document["verdicts"]:
         console.print(_verdicts(document))
         _verdict_reasons(console, document["verdicts"])
+    for note in brought_notes(document):
+        console.print(f"  {escape(note)}", soft_wrap=True)
+    for note in (document["environment"]["device"] or {}).get("notes", []):
+        console.print(f"  [magenta]{escape(note)}[/]", soft_wrap=True)
     _conclusion(console, result)
 
 
@@ -111,12 +115,13 @@ def _verdicts(document: Mapping[str, Any]) -> Table:
         table.add_column(name, no_wrap=True, justify="right" if name in ("value", "limit") else "left")
     table.add_column("kind", no_wrap=True)
     for verdict in verdicts_of(document):
+        own = verdict.origin == "profile"
         table.add_row(
             escape(subject_of(verdict.budget, verdict.metric)),
             f"[{_STATUS[verdict.status]}]{verdict.status}[/]",
             judged_value(document, verdict),
             judged_limit(verdict),
-            f"[dim]{verdict.kind}{'' if verdict.required else ', optional'}[/]",
+            f"[dim]{verdict.kind}{'' if verdict.required else ', optional'}{', profile' if own else ''}[/]",
         )
     return table
 

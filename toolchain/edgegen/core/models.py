@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from edgegen.core.errors import UsageError
 from edgegen.core.records import setting
 
-FORMATS = {"onnx": "model.onnx", "litert": "model.tflite"}
+FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "ort": "model.ort"}
 """Deployable format -> the file name that it has in a bundle."""
+
+FILES_BESIDE = {"ort": ("required_operators_and_types.config",)}
+"""Format -> further files that say what a runtime must have to run the first."""
+
+_MADE_FROM = {"ort": "onnx"}
+
+
+def form_of(format_name: str) -> str:
+    """The form that the steps of a format work on: its own, but for one that is made from another's finished file."""
+    return _MADE_FROM.get(format_name, format_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,11 @@ from edgegen.core.records import json_schema, read_record, setting
 PROJECT_FILE = "edgegen.toml"
 _PYPROJECT = "pyproject.toml"
 _MAX_FILE_BYTES = 1 << 20
+FILE_RECIPES = ("float32", "rewritten", "weight-int8", "dynamic-int8", "static-int8")
+FILE_SAMPLES, FILE_SQNR_DB = 256, 20.0
+"""What holds for a model file that came without a project."""
+FILE_FAMILY = "file"
+"""Stands for the family of a model that came as a file and is not trained here."""
 POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
@@ -72,6 +77,16 @@ class PointTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What can be made of a model that came as a file, as its bytes say."""
+
+    came_as: str  # what people call its format
+    forms: tuple[str, ...]  # formats that it can be built in
+    integers: bool  # quantized already
+    calibrated: bool  # whether real samples came with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
     project: ProjectTable = setting(doc="who the project is")
     model: Mapping[str, Any] = setting(doc="family = NAME and the family's settings")
@@ -109,6 +124,7 @@ class Project:
     targets: Mapping[str, TargetTable]
     points: Mapping[str, PointTable] = field(default_factory=dict)  # candidates with settings of their own
     search: Mapping[str, Any] = field(default_factory=dict)
+    brought: Brought | None = None  # known once the file was looked at
 
     def budget_tables(self, *target_names: str) -> Mapping[str, Any]:
         """The budgets table for a target: the project's, with the target's own in their place."""
@@ -125,19 +141,35 @@ def find_project(folder: Path) -> Path:
     Raises:
         UsageError: none, or both kinds in one folder.
     """
-    start = folder.resolve()
+    found = _in_reach(folder.resolve())
+    if found is not None:
+        return found
+    raise UsageError(
+        "no project in reach",
+        where=str(folder.resolve()),
+        expected=f"{PROJECT_FILE}, or [tool.edgegen] in {_PYPROJECT}, here or above, up to the repository's root",
+        next_step="name the folder with --project DIR",
+    )
+
+
+def project_folder() -> Path | None:
+    """Folder of the project in reach of the working folder; None where there is none.
+
+    Raises:
+        UsageError: two kinds of project file in one folder.
+    """
+    found = _in_reach(Path.cwd().resolve())
+    return None if found is None else found.parent
+
+
+def _in_reach(start: Path) -> Path | None:
     for candidate in (start, *start.parents):
         found = _project_in(candidate)
         if found is not None:
             return found
         if (candidate / ".git").exists():
             break
-    raise UsageError(
-        "no project in reach",
-        where=str(start),
-        expected=f"{PROJECT_FILE}, or [tool.edgegen] in {_PYPROJECT}, here or above, up to the repository's root",
-        next_step="name the folder with --project DIR",
-    )
+    return None
 
 
 def _project_in(folder: Path) -> Path | None:
@@ -154,10 +186,13 @@ def _project_in(folder: Path) -> Path | None:
     return own if own.is_file() else shared if in_pyproject else None
 
 
-def load_project(folder: Path | None = None, overrides: tuple[str, ...] = ()) -> Project:
+def load_project(
+    folder: Path | None = None, overrides: tuple[str, ...] = (), model: Mapping[str, Any] | None = None
+) -> Project:
     """Reads the project of a folder (``--project DIR``) or, with None, the one in reach of the working folder.
 
     Args:
+        model: keys over those of ``[model]``; with ``file`` among them, in place of them.
         overrides: ``a.b=value`` pairs (``--set``); values are TOML.
 
     Raises:
@@ -177,6 +212,41 @@ def load_project(folder: Path | None = None, overrides: tuple[str, ...] = ()) ->
     table = _parse(path)
     if path.name == _PYPROJECT:
         table = _tool_table(table, path)["edgegen"]
+    return _overridden(table, overrides, model, path)
+
+
+def project_of_file(model: Mapping[str, Any], overrides: tuple[str, ...] = ()) -> Project:
+    """A project for a model file alone, in the working folder: what ``edgegen build --model FILE`` builds.
+
+    Named after the file. Its recipes are those that need no training, and a candidate has to stay close to the float
+    model: without any budget the cheapest would ship, however far off.
+
+    Args:
+        model: ``[model]`` with ``file``.
+        overrides: as of ``load_project``.
+
+    Raises:
+        UsageError: an override is wrong, or nothing of the file's name can be a project's name.
+    """
+    stem = re.sub(r"[^a-z0-9._-]+", "-", Path(str(model["file"])).stem.lower())[:64].strip("._-")
+    table: dict[str, Any] = {
+        "project": {"name": stem or "model"},
+        "model": {},
+        "compress": {"recipes": list(FILE_RECIPES)},
+        "quality": {"samples": FILE_SAMPLES},
+        "budgets": {"sqnr_db": {"min": FILE_SQNR_DB}},
+    }
+    return _overridden(table, overrides, model, Path.cwd() / "the command line")
+
+
+def _overridden(
+    table: Mapping[str, Any], overrides: tuple[str, ...], model: Mapping[str, Any] | None, path: Path
+) -> Project:
+    if model:
+        known = table.get("model", {})
+        # Another file is another model: what the project says of its own does not hold for it.
+        kept = known if isinstance(known, Mapping) and "file" not in model else {}
+        table = {**table, "model": {**kept, **model}}
     for override in overrides:
         table = _override(table, override)
     return _project(read_record(_File, table, "", path.name), path)
@@ -194,13 +264,13 @@ def _project(file: _File, path: Path) -> Project:
     _match(_NAME, file.project.name, "project.name", source)
     _match(_VERSION, file.project.version, "project.version", source)
     model = dict(file.model)
-    family = model.pop("family", "module" if "module" in model else None)
+    family = model.pop("family", FILE_FAMILY if "file" in model else "module" if "module" in model else None)
     if not isinstance(family, str):
         raise UsageError(
             "the model has no family",
             where=f"{source}, [model]",
             got=family,
-            expected="family = NAME, e.g. family = 'vae', or module = 'package.module:Class'",
+            expected="family = NAME, e.g. family = 'vae', or module = 'package.module:Class', or file = 'model.onnx'",
         )
     unknown = [name for name in file.export.formats if name not in FORMATS]
     if unknown or not file.export.formats:

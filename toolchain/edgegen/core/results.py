@@ -25,6 +25,7 @@ class Verdict:
     status: Status
     required: bool
     reason: str  # why it is not a plain pass or fail; empty otherwise
+    origin: Literal["project", "profile"] = "project"  # whose budget it is: a profile has some of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

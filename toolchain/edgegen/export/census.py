@@ -46,17 +46,23 @@ def census(path: Path, format_name: str) -> Census:
         BuildError: shapes that are not fixed, so the work cannot be counted.
     """
     if format_name == "onnx":
-        return _census_onnx(path)
+        from edgegen.export.onnx_file import read_onnx
+
+        model = read_onnx(path)
+        return _census_onnx(model, onnx_shapes(model, str(path)), path)
+    if format_name == "ort":
+        from edgegen.export.ort_file import read_ort
+
+        model = read_ort(path)
+        return _census_onnx(model, declared_shapes(model, str(path)), path)
     if format_name == "litert":
         return _census_litert(path)
     raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
 
 
-def _census_onnx(path: Path) -> Census:
-    from edgegen.export.onnx_file import constants, nodes, read_onnx
+def _census_onnx(model: ModelProto, shapes: Shapes, path: Path) -> Census:
+    from edgegen.export.onnx_file import constants, nodes
 
-    model = read_onnx(path)
-    shapes = onnx_shapes(model, str(path))
     return Census(
         operators=dict(sorted(Counter(node.op_type for node in nodes(model)).items())),
         parameters=sum(math.prod(tensor.dims) for tensor in constants(model)),
@@ -73,14 +79,23 @@ def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
     """
     import onnx
 
-    from edgegen.export.onnx_file import graphs
-
     try:
         inferred = onnx.shape_inference.infer_shapes(_with_plain_products(model), data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise BuildError("the shapes inside the model contradict each other", where=where, got=error) from error
+    return declared_shapes(inferred, where)
+
+
+def declared_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
+    """The same of values whose shape the model itself says.
+
+    Raises:
+        BuildError: a value is impossibly large.
+    """
+    from edgegen.export.onnx_file import graphs
+
     shapes: dict[str, tuple[int, ...]] = {}
-    for graph in graphs(inferred):
+    for graph in graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info):
             axes = value.type.tensor_type.shape.dim
             if value.type.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in axes):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load
-from edgegen.core.models import FORMATS
+from edgegen.core.models import FORMATS, form_of
 
 FORM_FILES = {
     "torch": ("deployed.json", "deployed.safetensors"),
@@ -19,6 +19,11 @@ CONVERTERS = {
     ("torch", "litert"): "edgegen.export.litert:convert",
 }
 """(from, to) -> a function of (source folder, folder to write into)."""
+
+FINISHERS = {"ort": "edgegen.export.ort:convert"}
+"""Format that is made from another's finished file -> a function of (source folder, folder to write into, the target's
+instruction set).
+"""
 
 _EXTRAS = {"litert": "litert"}
 
@@ -35,3 +40,16 @@ def convert(source: Path, folder: Path, *, form: str, to: str) -> None:
         known = ", ".join(f"{start} to {end}" for start, end in CONVERTERS)
         raise UsageError("there is no converter between these forms", got=f"{form} to {to}", expected=f"one of {known}")
     load(CONVERTERS[form, to], extra=_EXTRAS.get(to))(source, folder)
+
+
+def finished(current: Path, folder: Path, *, format_name: str, isa: str) -> Path:
+    """The folder with the format's file: ``current``, or ``folder`` with what is made of the file in it.
+
+    Raises:
+        BuildError: the file cannot be had in the format.
+    """
+    if form_of(format_name) == format_name:
+        return current
+    folder.mkdir()
+    load(FINISHERS[format_name])(current, folder, isa)
+    return folder

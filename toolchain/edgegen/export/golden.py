@@ -131,7 +131,8 @@ def _in_integers(path: Path, format_name: str) -> bool:
 def _tolerance(output: np.ndarray[Any, Any], reference: np.ndarray[Any, Any] | None, *, integer: bool) -> Tolerance:
     import numpy as np
 
-    span = float(np.max(output) - np.min(output)) or float(np.max(np.abs(output))) or 1.0
+    highest, lowest = float(np.max(output)), float(np.min(output))
+    span = highest - lowest or abs(highest) or 1.0
     apart = None
     if reference is not None and reference.shape == output.shape:
         apart = float(np.max(np.abs(output.astype(np.float64) - reference.astype(np.float64))))

@@ -17,8 +17,10 @@ from edgegen.export.signature import read_signature
 if TYPE_CHECKING:
     import numpy as np
 
-_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert"}
-_DISTRIBUTIONS = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
+    from edgegen_runtime.session import Session
+
+_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime"}
+_DISTRIBUTIONS = {"onnx": "onnxruntime", "litert": "ai-edge-litert", "ort": "onnxruntime"}
 
 
 def run_on_host(path: Path, format_name: str, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
@@ -46,6 +48,17 @@ def run_on_host(path: Path, format_name: str, inputs: Tensors) -> dict[str, np.n
             expected=", ".join(sorted(spec.name for spec in gives)),
         )
     return {spec.name: outputs[spec.name] for spec in gives}
+
+
+@contextmanager
+def opened_on_host(path: Path, format_name: str) -> Iterator[Session]:
+    """A model ready to run here, a sample a call; what fails within is told as ``run_on_host`` tells it."""
+    from edgegen_runtime.session import SESSIONS
+
+    with _translated(path, _RUNTIMES[format_name]):
+        with quiet():
+            session = SESSIONS[_RUNTIMES[format_name]](read_model_bytes(path))
+        yield session
 
 
 def runtime_of(format_name: str) -> str:

@@ -19,6 +19,8 @@ RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
 
+_UNKNOWN_OPERATOR = "No Op registered"  # what the checker says of a file that is whole
+
 
 def read_onnx(path: Path) -> ModelProto:
     """The model, checked by onnx's own checker and for tensors that claim more than they hold.
@@ -46,6 +48,13 @@ def parse_onnx(path: Path) -> tuple[ModelProto, tuple[str, ...]]:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:  # the native checker's own errors
+        if _UNKNOWN_OPERATOR in str(error):
+            raise BuildError(
+                "the model has an operator that ONNX does not have",
+                where=str(path),
+                got=error,
+                next_step="export it with standard operators",
+            ) from error
         raise _not_onnx(path, error) from error
     return model, beside
 

@@ -21,6 +21,13 @@ def read_signature(path: Path, format_name: str) -> tuple[tuple[TensorSpec, ...]
         model = onnx_file.read_onnx(path)
         onnx_file.refuse_random_operators(model, str(path))
         return onnx_file.signature_of_onnx(model, str(path))
+    if format_name == "ort":
+        from edgegen.export import onnx_file
+        from edgegen.export.ort_file import read_ort
+
+        model = read_ort(path)
+        onnx_file.refuse_random_operators(model, str(path))
+        return onnx_file.signature_of_onnx(model, str(path))
     if format_name == "litert":
         from edgegen.export import litert_file
 

@@ -25,7 +25,7 @@ def state_pairs(inputs: Sequence[Value], outputs: Sequence[Value]) -> dict[str, 
         fitting = [
             other
             for other in outputs
-            if other.dims == value.dims and other.dims is not None and other.dtype == value.dtype
+            if _alike(value, other) and other.dtype in ("", value.dtype)
             if _STATE.search(_plain(other.name)) and _core(other.name) == _core(value.name)
         ]
         if len(fitting) == 1:
@@ -45,15 +45,16 @@ def check_state(
     takes, gives = ({item.name: item for item in side} for side in (inputs, outputs))
     for name, output in state.items():
         for end, known, word in ((name, takes, "input"), (output, gives, "output")):
-            if end not in known:
+            if end not in known and (outputs or word == "input"):
                 raise UsageError(
                     f"the model has no {word} {end!r}",
                     where=f"--state {name}={output}",
                     expected=f"INPUT=OUTPUT of {', '.join(takes)} and {', '.join(gives)}",
                 )
+        if not outputs:  # weights of a class: its outputs are known when it is traced
+            continue
         one, other = takes[name], gives[output]
-        apart = other.dims is not None and one.dims != other.dims
-        if apart or (one.dtype and other.dtype and one.dtype != other.dtype):
+        if not _alike(one, other) or (one.dtype and other.dtype and one.dtype != other.dtype):
             raise UsageError(
                 "the output cannot be fed back: it is of another shape or type than the input",
                 where=f"{where}, --state {name}={output}",
@@ -63,6 +64,13 @@ def check_state(
     if len(set(state.values())) < len(state):
         raise UsageError("one output feeds two inputs", where="--state", got=", ".join(state.values()))
     return dict(state)
+
+
+def _alike(one: Value, other: Value) -> bool:
+    """Whether the shapes can be the same: an axis of an output that is not known may be any."""
+    if one.dims is None or other.dims is None or len(one.dims) != len(other.dims):
+        return other.dims is None
+    return all(isinstance(axis, str) or axis == fixed for fixed, axis in zip(one.dims, other.dims, strict=True))
 
 
 def _plain(name: str) -> str:

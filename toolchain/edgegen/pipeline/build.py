@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING, Any
 from edgegen.artifacts.bundle import discard
 from edgegen.bench.choose import choose
 from edgegen.core.cache import Cache, max_bytes
-from edgegen.core.errors import BuildError, EdgegenError, ExitCode, StorageError, ToolMissingError
+from edgegen.core.errors import BuildError, EdgegenError, ExitCode, StorageError, ToolMissingError, UsageError
 from edgegen.core.locks import locked
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project
 from edgegen.core.results import CandidateStatus
 from edgegen.core.stages import Stages
 from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
+from edgegen.pipeline.brought_command import given_project
 from edgegen.pipeline.candidates import Found, candidate
 from edgegen.pipeline.contents import Outcome
+from edgegen.pipeline.generation import Generating
 from edgegen.pipeline.hand_over import hand_over, write_failure
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.probes import asking
 from edgegen.pipeline.prove import Made, Proof, Prover
 from edgegen.pipeline.spread import calibration_spread
+from edgegen.pipeline.subject_of import subject_of
 
 if TYPE_CHECKING:
     import pandas
@@ -62,6 +64,11 @@ def build(
     project: Project | Path | None = None,
     *,
     target: str,
+    model: Path | None = None,
+    calibration: Path | None = None,
+    evaluate: Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    states: Mapping[str, str] | None = None,
     device: str | None = None,
     offline: bool = False,
     jobs: int | None = None,
@@ -71,10 +78,16 @@ def build(
     cache: Cache | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Takes a project through the whole pipeline for one target.
+    """Takes a project, or a model that came as a file, through the whole pipeline for one target.
 
     Args:
-        project: a project, the folder of one, or None for the one in reach of the working folder.
+        project: a project, the folder of one, or None for the one in reach of the working folder; with ``model``,
+            None needs no project.
+        model: a file from elsewhere: .onnx, .tflite or .pt2.
+        calibration: an .npz with an array per input of ``model``, samples along the first axis.
+        evaluate: the same that candidates are judged on; may hold ``expected/<output>`` too.
+        shapes: input -> the axes that it shall have, where the file leaves some open.
+        states: input -> the output that feeds it at the next step.
         target: name of a target profile.
         device: URL of the device to prove on; None is the profile's own.
         offline: never touch the network; what is not there stays unverified.
@@ -91,6 +104,22 @@ def build(
         EdgegenError: the build ended before anything could be judged; ``result.json`` says so too, unless the mistake
             is in the command or the project file.
     """
+    if model or calibration or evaluate or shapes or states:
+        if isinstance(project, Project):
+            raise UsageError(
+                "a project that was read already takes no other model",
+                where="edgegen.build(project, model=…)",
+                next_step="give the project's folder, or leave it out",
+            )
+        project = given_project(
+            project,
+            model=None if model is None else Path(model),
+            calibration=None if calibration is None else Path(calibration),
+            evaluate=None if evaluate is None else Path(evaluate),
+            shapes=shapes or {},
+            states=states or {},
+            overrides=overrides,
+        )
     ordered = order(project, target=target, device=device, out=out, overrides=overrides, points=points)
     try:
         return build_ordered(ordered, offline=offline, jobs=jobs, cache=cache, progress=progress)
@@ -131,7 +160,7 @@ def build_ordered(
 
 def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) -> Mapping[str, Any]:
     stages = Stages(cache.store(), settings.progress)
-    model = ModelMaker(ordered.project, ordered.settings, stages, cache, settings.progress)
+    model = subject_of(ordered, stages, cache, settings.progress)
     identity, missing = _identify(ordered, settings)
     with asking(ordered, identity, model, stages, lambda: _connect(ordered, settings)) as probes:
         maker = Maker(model, settings.progress, probes)
@@ -139,7 +168,7 @@ def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) ->
     evaluated = model.evaluated()
     proofs: Mapping[str, Proof] = {}
     if identity is not None:
-        prover = Prover(maker, ordered.profile, identity, lambda: _connect(ordered, settings), jobs)
+        prover = Prover(maker, ordered.profile, identity, lambda: model.driven(_connect(ordered, settings)), jobs)
         try:
             proofs = prover.prove([item for item in made.values() if not item.exported.record["refused"]])
         except ToolMissingError as error:
@@ -148,7 +177,11 @@ def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) ->
     candidates = [candidate(planned, found, ordered.profile) for planned in ordered.planned]
     choice = choose(candidates, ordered.budgets, ordered.profile)
     spread = calibration_spread(maker, made, ordered.settings.data.calibration.seeds)
-    outcome = Outcome(order=ordered, choice=choice, found=found, evaluated=evaluated, spread=spread)
+    writing = Generating(maker, ordered.profile, identity, lambda: _connect(ordered, settings), ordered.budgets)
+    generation = writing.found(choice.chosen or choice.closest, made, proofs)
+    outcome = Outcome(
+        order=ordered, choice=choice, found=found, evaluated=evaluated, spread=spread, generation=generation
+    )
     return hand_over(outcome, maker, stages)
 
 

@@ -14,6 +14,7 @@ from edgegen.core.targets import TargetProfile
 from edgegen.devices.device import Identity
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.prove import Made, Proof
+from edgegen.pipeline.work import work_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,20 @@ def candidate(planned: Planned, found: Found, profile: TargetProfile) -> Candida
         why_rejected="",
         peak_ram_bytes=proof.reading.peak_ram_bytes,
         counted=counted,
-        predicted=predict(counted, profile) if counted else None,
+        predicted=predict(
+            counted,
+            profile,
+            weight_bytes=export["size_bytes"],
+            work=_work(made, profile),
+        ),
         measured=measured_latency(proof.reading, found.identity),
         quality=proof.quality,
         **known,
     )
+
+
+def _work(made: Made, profile: TargetProfile) -> Mapping[str, float] | None:
+    """What the file consists of, where that is what the target's cost model prices and the file is an ONNX one."""
+    if profile.cost_model is None or profile.cost_model.basis != "work" or made.planned.name.format != "onnx":
+        return None
+    return work_of(made.model)

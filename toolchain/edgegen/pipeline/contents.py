@@ -8,25 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.artifacts.bundle import CoreContents
-from edgegen.artifacts.sbom import Figure, Origin, bill_of_materials
+from edgegen.artifacts.layout import PREFILL_FILES
+from edgegen.artifacts.sbom import Figure, bill_of_materials
 from edgegen.bench.choose import Choice
 from edgegen.bench.choose import outcome as outcome_code
 from edgegen.core.digests import canonical_json, sha256_file
 from edgegen.core.errors import ExitCode
-from edgegen.core.models import FORMATS, TensorSpec
-from edgegen.core.records import read_record, write_record
+from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
+from edgegen.core.records import read_record
 from edgegen.core.results import Candidate
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.versions import source_digest, versions
-from edgegen.data.collected import read_collected
+from edgegen.devices.device import Identity
 from edgegen.export.golden import GOLDEN_ARRAYS, GOLDEN_RECORD
 from edgegen.pipeline.candidates import Found
+from edgegen.pipeline.generation import Generation
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import TOOLS, ModelMaker, load_inputs
+from edgegen.pipeline.model import TOOLS, load_inputs
 from edgegen.pipeline.order import Order
-from edgegen.pipeline.prove import load_outputs
+from edgegen.pipeline.prove import Made, load_outputs
+from edgegen.pipeline.subject_of import data_origin, training_tools
 
-RUNTIME_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
+RUNTIME_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 """Runtime -> the distribution that it comes in."""
 
 
@@ -39,6 +42,7 @@ class Outcome:
     found: Found
     evaluated: Finished
     spread: Mapping[str, Any]  # as ``spread.calibration_spread`` gives it
+    generation: Generation | None = None  # of the chosen candidate, else of the closest
 
     @property
     def exit_code(self) -> ExitCode:
@@ -65,42 +69,19 @@ def core_contents(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Sta
         outputs=_specs(export["outputs"]),
         golden_arrays=golden.files[GOLDEN_ARRAYS].path,
         golden_record=golden.files[GOLDEN_RECORD].path,
-        preprocessing=maker.model.contract(),
+        prefill=None if outcome.generation is None else outcome.generation.prefill,
+        beside={name: made.exported.files[name].path for name in FILES_BESIDE.get(chosen.format, ())},
+        preprocessing=_contract(outcome, maker, made),
         sbom=_sbom(outcome, chosen, maker),
         verdicts=outcome.choice.verdicts,
         seeds=seeds(ordered),
     )
 
 
-def provenance(model: ModelMaker) -> dict[str, Any]:
-    """How the data and the model came about: every step's record and the digest of what it gave.
-
-    The profile of the data stays behind: its most frequent values and ranges are nobody's business who gets a bundle.
-    """
-    data = model.data
-    steps = {
-        "collect": data.collected(),
-        "label": data.labelled(),
-        "split": data.split(),
-        "check": data.checked(),
-        "clean": data.fitted(),
-        "prepare": data.prepared(),
-        "train": model.trained(),
-        "evaluate": model.evaluated(),
-    }
-    return {
-        "schema_version": 1,
-        "family": model.project.family,
-        "settings": write_record(model.settings),
-        "training": write_record(model.training),
-        "steps": {
-            name: {"digest": done.digest, "record": _without_profile(done.record)} for name, done in steps.items()
-        },
-    }
-
-
-def _without_profile(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "profile"}
+def _contract(outcome: Outcome, maker: Maker, made: Made) -> Mapping[str, Any]:
+    own = maker.remembering(made.planned)
+    contract = maker.model.contract() if own is None else maker.model.contract(of=own)
+    return contract if outcome.generation is None else {**contract, "generation": outcome.generation.rules}
 
 
 def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -> Finished:
@@ -108,7 +89,7 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
     made, proof, identity = outcome.found.made[chosen.name], outcome.found.proofs[chosen.name], outcome.found.identity
     assert proof.outputs is not None
     assert identity is not None
-    outputs = proof.outputs
+    outputs, quality = proof.outputs, maker.quality(made.planned)
     stage = Stage(
         name=f"golden vectors of {chosen.name} on {outcome.order.profile.name}",
         version=1,
@@ -123,13 +104,15 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
 
         record = dict(made.exported.record["export"]["golden"])
         samples = record["samples"]
-        arrays = {f"input/{name}": array[:samples] for name, array in load_inputs(maker.model.quality()).items()}
-        arrays |= {f"output/{name}": array[:samples] for name, array in load_outputs(outputs).items()}
+        given = load_outputs(outputs)
+        fed = maker.model.fed(load_inputs(quality), given)
+        arrays = {f"input/{name}": array[:samples] for name, array in fed.items()}
+        arrays |= {f"output/{name}": array[:samples] for name, array in given.items()}
         (folder / GOLDEN_ARRAYS).write_bytes(npz_bytes(arrays))
         record |= {
             "sha256": sha256_file(folder / GOLDEN_ARRAYS),
             "runtime": f"{chosen.runtime} {_runtime_version(outcome, chosen)}",
-            "origin": f"{identity.core} ({'emulated' if identity.emulated else 'device'})",
+            "origin": f"{identity.core} ({_standing(identity)})",
         }
         (folder / GOLDEN_RECORD).write_bytes(canonical_json(record))
         return {}
@@ -137,10 +120,15 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
     return stages.run(stage, work)
 
 
+def _standing(identity: Identity) -> str:
+    if not identity.gives:
+        return "not the device"
+    return "emulated" if identity.emulated else "device"
+
+
 def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:
     ordered = outcome.order
-    data = maker.model.data
-    raw, prepared = read_collected(data.collected().record), data.prepared()
+    prefill = None if outcome.generation is None else outcome.generation.prefill
     distribution = RUNTIME_DISTRIBUTIONS[chosen.runtime]
     judged_on = f"{maker.model.quality().record['samples']} paired samples, {ordered.profile.name}"
     figures = [
@@ -156,18 +144,12 @@ def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:
         model_sha256=str(chosen.sha256),
         tools={
             "runtime": {distribution: _runtime_version(outcome, chosen)},
-            "training": versions(TOOLS["torch"]),
+            "training": training_tools(maker.model),
             "conversion": versions(TOOLS[chosen.format]),
         },
-        dataset=Origin(
-            name=raw.name,
-            version=prepared.digest,
-            origin=f"{raw.origin} (synthetic)" if raw.synthetic else raw.origin,
-            licence=raw.licence,
-            licence_doubt=raw.licence_doubt,
-            sha256=raw.sha256,
-        ),
+        dataset=data_origin(maker.model),
         figures=figures,
+        second_file=None if prefill is None else (PREFILL_FILES[chosen.format], sha256_file(prefill)),
     )
 
 

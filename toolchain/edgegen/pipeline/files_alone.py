@@ -11,16 +11,17 @@ from typing import Any
 from edgegen.compress.steps import STEPS
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError, UsageError
+from edgegen.core.models import form_of
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.core.stages import Finished, Stages
 from edgegen.devices.device import DeviceSettings
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import PARENT, Planned
 from edgegen.pipeline.probes import asking
+from edgegen.pipeline.subject_of import subject_of
 
 FOLDER = "compress"
 """Where the files lie, below ``build/``: a folder a candidate."""
@@ -72,7 +73,7 @@ def compress_project(
     cache.sweep()
     with cache.in_use():
         stages = Stages(cache.store(), progress)
-        model = ModelMaker(ordered.project, ordered.settings, stages, cache, progress)
+        model = subject_of(ordered, stages, cache, progress)
         if any(_probed(item) for item in planned):
             with (
                 on_target(ordered.device_url, ordered.profile, settings) as (reached, identity, _),
@@ -101,7 +102,7 @@ def _asked(ordered: Order, recipes: Sequence[str], format_name: str | None) -> l
 
 
 def _probed(planned: Planned) -> bool:
-    form = planned.name.format
+    form = form_of(planned.name.format)
     return any((step, form) in STEPS and STEPS[step, form].probed for step in planned.format_steps)
 
 

@@ -15,16 +15,18 @@ from edgegen.bench.result import result_document
 from edgegen.bench.summary import junit_xml, summary_markdown
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import EdgegenError, ExitCode
+from edgegen.core.models import form_of
 from edgegen.core.stages import Stage, Stages
 from edgegen.core.versions import machine_class, source_digest, versions
 from edgegen.devices.device import Identity
-from edgegen.pipeline.contents import Outcome, core_contents, provenance, seeds
+from edgegen.pipeline.contents import Outcome, core_contents, seeds
 from edgegen.pipeline.data import paths
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import TOOLS
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.plan import PARENT
 from edgegen.pipeline.prove import load_outputs
+from edgegen.pipeline.subject_of import brought, calibrated_on, provenance, training_told
 
 _REPORT = "report.html"
 
@@ -39,7 +41,8 @@ def hand_over(outcome: Outcome, maker: Maker, stages: Stages) -> Mapping[str, An
     contents = core_contents(outcome, chosen, maker, stages)
     with writing_bundle(folder) as writer:
         written = writer.add_core(contents)
-        kept = paths(maker.model.trained()) if outcome.order.project.keep_training else {}
+        trained = maker.model.converted(form_of(chosen.format)) is None
+        kept = paths(maker.model.trained()) if trained and outcome.order.project.keep_training else {}
         writer.add_training(kept, provenance(maker.model))
         document = _document(outcome, maker, stages, written)
         documents = _documents(document, outcome, stages)
@@ -80,8 +83,10 @@ def _document(outcome: Outcome, maker: Maker, stages: Stages, bundle: Written | 
         choice=choice,
         bundle=bundle,
         samples=maker.model.quality().record["samples"],
-        training=_training(outcome, maker),
+        model=brought(maker.model),
+        training=training_told(maker.model, outcome.evaluated),
         calibration=_calibration(outcome, maker),
+        generation=None if outcome.generation is None else outcome.generation.document,
         environment=_environment(ordered, outcome.found.identity),
         stages=stages.finished,
         not_measured=[outcome.found.missing] if outcome.found.missing else [],
@@ -144,29 +149,15 @@ def _environment(ordered: Order, identity: Identity | None) -> dict[str, Any]:
         "host": machine_class(),
         "device": None
         if identity is None
-        else {"kind": identity.kind, "core": identity.core, "isa": identity.isa, "emulated": identity.emulated},
+        else {
+            "kind": identity.kind,
+            "core": identity.core,
+            "isa": identity.isa,
+            "emulated": identity.emulated,
+            "notes": list(identity.notes),
+        },
         "device_url": ordered.device_url,
         "seeds": seeds(ordered),
-    }
-
-
-def _training(outcome: Outcome, maker: Maker) -> dict[str, Any]:
-    """How good the trained model is, how training went, and on what."""
-    form = maker.model.data.form()
-    return {
-        **outcome.evaluated.record,
-        "history": maker.model.trained().record["history"],
-        "data": {
-            "name": form.name,
-            "kind": form.kind,
-            "shape": list(form.shape),
-            "samples": dict(form.samples),
-            "split": form.split,
-            "origin": form.origin,
-            "licence": form.licence,
-            "licence_doubt": form.licence_doubt,
-            "synthetic": form.synthetic,
-        },
     }
 
 
@@ -174,7 +165,7 @@ def _calibration(outcome: Outcome, maker: Maker) -> dict[str, Any]:
     """What quantization looked at, and how much another draw of it would have changed."""
     settings = outcome.order.settings.data.calibration
     return {
-        "set": None if maker.model.generates else maker.model.data.calibrated().record,
+        "set": calibrated_on(maker.model),
         "inputs": maker.model.calibration().record["samples"],
         "draws": settings.seeds,
         "spread": dict(outcome.spread),

@@ -15,11 +15,12 @@ from edgegen.bench.layers import Shared, compare_tensors, layers_document
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, ToolMissingError, UsageError
 from edgegen.core.ports import Progress, Silent, Tensors
-from edgegen.core.project import Project
+from edgegen.core.project import Project, project_folder
 from edgegen.core.targets import load_target
 from edgegen.devices.device import DeviceSettings
 from edgegen.export.golden import GOLDEN_ARRAYS
 from edgegen.export.wiring import QUANTIZERS, Operator, Wiring, read_wiring, signature_tensors
+from edgegen.pipeline.model import load_inputs
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.operands import Operand, ProjectCandidates, find_operand, golden_inputs
 
@@ -101,10 +102,10 @@ def compare_layers(
         if target is not None and not on_host:
             settings = DeviceSettings(cache=cache.root, offline=offline, progress=progress)
             there = stack.enter_context(_target(target, device, first.format, settings))
-        rows = _some(_inputs(first, second, inputs, candidates), samples)
+        rows = [_some(_inputs(side, other, inputs), samples) for side, other in ((first, second), (second, first))]
         with tempfile.TemporaryDirectory() as name:
-            sides = _Side(first, here if new is None else there), _Side(second, there)
-            document = _compared(*sides, rows, threshold_db, Path(name), progress)
+            sides = _Side(first, here if new is None else there, rows[0]), _Side(second, there, rows[1])
+            document = _compared(*sides, threshold_db, Path(name), progress)
     folder = out or Path.cwd() / "build" / (target or "compare")
     _write(folder, document)
     return LayersCompared(document=document, folder=folder)
@@ -128,7 +129,7 @@ def _target(name: str, device: str | None, form: str, settings: DeviceSettings) 
         ToolMissingError: it is not there.
         BuildError: it does not run the format.
     """
-    profile = load_target(name)
+    profile = load_target(name, project_folder())
     runtime = profile.runtimes.get(form)
     if runtime is None:
         raise BuildError(f"{profile.name} has no runtime for {form}", expected=", ".join(profile.runtimes))
@@ -139,8 +140,8 @@ def _target(name: str, device: str | None, form: str, settings: DeviceSettings) 
         yield Machine(kernels=where, run=lambda path, _, rows: reached.run(path, runtime, rows))
 
 
-def _inputs(first: Operand, second: Operand, given: Path | None, candidates: ProjectCandidates) -> Tensors:
-    """What both files are run on.
+def _inputs(operand: Operand, other: Operand, given: Path | None) -> Tensors:
+    """What a file is run on: its own inputs, else those of the file that it is compared with.
 
     Raises:
         UsageError: there is nothing to run them on.
@@ -149,11 +150,12 @@ def _inputs(first: Operand, second: Operand, given: Path | None, candidates: Pro
         from edgegen.data.npz import read_npz
 
         return read_npz(given)
-    found = candidates.calibration() or golden_inputs(first) or golden_inputs(second)
+    drawn = operand.calibration or other.calibration
+    found = golden_inputs(operand) or golden_inputs(other) if drawn is None else load_inputs(drawn)
     if found is None:
         raise UsageError(
             "there are no inputs to run the files on",
-            where=f"{first.name}, {second.name}",
+            where=f"{operand.name}, {other.name}",
             expected=f"{GOLDEN_ARRAYS} beside one of them, or --inputs FILE.npz (arrays by input name, samples first)",
         )
     return found
@@ -170,16 +172,15 @@ def _some(inputs: Tensors, samples: int) -> dict[str, np.ndarray[Any, Any]]:
 class _Side:
     operand: Operand
     machine: Machine
+    inputs: Tensors
 
-    def plain(self, inputs: Tensors) -> Tensors:
+    def plain(self) -> Tensors:
         """The file's own outputs."""
-        found: Tensors = self.machine.run(self.operand.path, self.operand.format, inputs)
+        found: Tensors = self.machine.run(self.operand.path, self.operand.format, self.inputs)
         return found
 
 
-def _compared(
-    old: _Side, new: _Side, inputs: Tensors, threshold_db: float, work: Path, progress: Progress
-) -> dict[str, Any]:
+def _compared(old: _Side, new: _Side, threshold_db: float, work: Path, progress: Progress) -> dict[str, Any]:
     form = old.operand.format
     wirings = [read_wiring(side.operand.path, form) for side in (old, new)]
     names = [shown_tensors(wiring) for wiring in wirings]
@@ -190,7 +191,7 @@ def _compared(
         folder = work / str(number)
         folder.mkdir()
         wanted = {known[name]: name for name in common}
-        given, said = _values(side, list(wanted), inputs, folder, progress)
+        given, said = _values(side, list(wanted), folder, progress)
         notes += said
         values.append({wanted[tensor]: array for tensor, array in given.items() if tensor in wanted})
     rows = compare_tensors(_shared(wirings[0], names[0], common), values[0], values[1])
@@ -206,7 +207,7 @@ def _compared(
         old_kernels=old.machine.kernels,
         new_kernels=new.machine.kernels,
         format_name=form,
-        samples=len(next(iter(inputs.values()))),
+        samples=len(next(iter(old.inputs.values()))),
         threshold_db=threshold_db,
         rows=rows,
         skipped=len(names[0]) - len(rows),
@@ -267,18 +268,18 @@ def _nearest(wiring: Wiring, tensors: Sequence[str], wanted: set[str]) -> Iterat
 
 
 def _values(
-    side: _Side, tensors: Sequence[str], inputs: Tensors, folder: Path, progress: Progress
+    side: _Side, tensors: Sequence[str], folder: Path, progress: Progress
 ) -> tuple[dict[str, np.ndarray[Any, Any]], list[str]]:
     """Inner tensors and outputs by name; and what is to be known of them."""
     from edgegen.export.expose import expose
 
-    form, plain = side.operand.format, side.plain(inputs)
-    found = ends_by_tensor(side.operand.path, form, {**inputs, **plain})
+    form, plain = side.operand.format, side.plain()
+    found = ends_by_tensor(side.operand.path, form, {**side.inputs, **plain})
     copies = expose(side.operand.path, form, tensors, folder)
     notes, apart = [], 0.0
     for number, copy in enumerate(copies):
         progress.advance(f"inner tensors of {side.operand.name}", number, len(copies))
-        given = side.machine.run(copy.path, form, inputs)
+        given = side.machine.run(copy.path, form, side.inputs)
         apart = max(apart, _apart(plain, given))
         found |= copy.read(given)
     progress.advance(f"inner tensors of {side.operand.name}", len(copies), max(len(copies), 1))

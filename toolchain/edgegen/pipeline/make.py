@@ -10,27 +10,40 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgegen.compress.census import NothingChanged
 from edgegen.compress.context import StepContext
 from edgegen.compress.steps import STEPS, apply_step, find_step
 from edgegen.core.errors import BuildError
-from edgegen.core.models import FORMATS
-from edgegen.core.ports import Probes, Progress
+from edgegen.core.models import FILES_BESIDE, FORMATS, form_of
+from edgegen.core.ports import Probes, Progress, Tensors
 from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.store import Blob
 from edgegen.core.versions import versions
 from edgegen.export.finish import GOLDEN_SAMPLES
-from edgegen.export.formats import FORM_FILES, convert
+from edgegen.export.formats import FORM_FILES, convert, finished
 from edgegen.pipeline.data import paths
-from edgegen.pipeline.model import ModelMaker, load_inputs, tools
+from edgegen.pipeline.model import load_inputs, tools
 from edgegen.pipeline.plan import Planned
-from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES, load_deployed, model_signature
+from edgegen.pipeline.subject import Subject
+from edgegen.train.deployed import (
+    DEPLOYED_FILES,
+    MODEL_FILES,
+    lasting_signature,
+    load_deployed,
+    model_signature,
+    save_reading_blocks,
+)
+from edgegen.train.families import ReadsBlocks
 
 BORROWED = ("torchao", "neural-compressor")
 """Distributions of steps that make their file from the torch form."""
+
+Asking: TypeAlias = Callable[[Path, Finished, Callable[[Tensors], Tensors]], Probes]
+"""From the float file of a format, a candidate's calibration inputs, and what of the float file's outputs the
+candidate's are compared with, to the target."""
 
 STEP_SEED = 500  # offset of the project's seed, as those in ``model``
 
@@ -38,12 +51,52 @@ STEP_SEED = 500  # offset of the project's seed, as those in ``model``
 class Maker:
     """Makes the candidates of a model."""
 
-    def __init__(self, model: ModelMaker, progress: Progress, probes: Callable[[Path], Probes] | None = None) -> None:
-        """``probes``: from the float file of a format to the target that steps may ask of it; None: none is there."""
+    def __init__(self, model: Subject, progress: Progress, probes: Asking | None = None) -> None:
+        """``probes``: the target that steps may ask; None: none is there."""
         self.model = model
         self.stages = model.stages
         self._progress = progress
         self._probes = probes
+
+    # -- inputs ----------------------------------------------------------------------------------------------------
+
+    def remembering(self, planned: Planned) -> Finished | None:
+        """The candidate's torch form where it remembers otherwise than the trained model, and so needs inputs of its
+        own; None where the trained model's inputs are the candidate's too.
+        """
+        return _remembering(self._changed(planned.torch_steps, planned.settings))
+
+    def calibration(self, planned: Planned, draw: int = 0) -> Finished:
+        """``ModelMaker.calibration`` of a candidate."""
+        return self._calibration(self.remembering(planned), draw)
+
+    def quality(self, planned: Planned) -> Finished:
+        """``ModelMaker.quality`` of a candidate."""
+        own = self.remembering(planned)
+        return self.model.quality() if own is None else self.model.quality(of=own)
+
+    def validation(self, planned: Planned, samples: int) -> Finished:
+        """``ModelMaker.validation`` of a candidate."""
+        own = self.remembering(planned)
+        return self.model.validation(samples) if own is None else self.model.validation(samples, of=own)
+
+    def compared(self, planned: Planned, reference: Tensors) -> Tensors:
+        """What of the float model's outputs a candidate's are compared with.
+
+        All of them; of a candidate with memory of its own the first alone: what two models remember of the same tokens
+        is not to be compared number by number.
+        """
+        return reference if self.remembering(planned) is None else self.first_output(reference)
+
+    def first_output(self, reference: Tensors) -> Tensors:
+        """Of the float model's outputs what it gives first."""
+        first = self.model.family.signature(self.model.settings)[1][0].name
+        return {first: reference[first]}
+
+    def _calibration(self, own: Finished | None, draw: int = 0) -> Finished:
+        return self.model.calibration(draw) if own is None else self.model.calibration(draw, of=own)
+
+    # -- files -----------------------------------------------------------------------------------------------------
 
     def exported(self, planned: Planned, draw: int = 0) -> Finished:
         """A candidate's model file, golden vectors and export record.
@@ -59,14 +112,51 @@ class Maker:
             ToolMissingError: a library is not installed.
         """
         source = self._changed(planned.torch_steps, planned.settings)
-        base = self._converted(source, planned.name.format)
-        calibration, quality = self.model.calibration(draw), self.model.quality()
-        steps = planned.format_steps
-        probed = any(STEPS[step, planned.name.format].probed for step in steps)
-        probes = self._asked(planned.name.format) if probed else None
-        borrowed = any(STEPS[step, planned.name.format].from_torch for step in steps)
+        name = f"export {planned.name.kind}" + (f", calibration draw {draw + 1}" if draw else "")
+        return self._exported(name, planned, source, self.calibration(planned, draw), self.quality(planned))
+
+    def reading_blocks(self, planned: Planned) -> Finished | None:
+        """The torch form of a candidate of a model of sequences as it reads a prompt, a block of tokens at once; None
+        where its family has no such form.
+        """
+        source = self._changed(planned.torch_steps, planned.settings)
+        if not isinstance(getattr(self.model, "family", None), ReadsBlocks):
+            return None
         stage = Stage(
-            name=f"export {planned.name.kind}" + (f", calibration draw {draw + 1}" if draw else ""),
+            name=f"reading blocks, {source.name}",
+            version=1,
+            quiet=True,
+            inputs={name: source.files[name].sha256 for name in DEPLOYED_FILES},
+            tools=tools("torch", "train"),
+        )
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            return {"able": save_reading_blocks({name: source.files[name].path for name in DEPLOYED_FILES}, folder)}
+
+        done = self.stages.run(stage, work)
+        return done if done.record["able"] else None
+
+    def exported_blocks(self, planned: Planned, blocks: Finished) -> Finished:
+        """What ``reading_blocks`` gave as a file, by the candidate's own steps on the file: as ``exported``.
+
+        Raises:
+            BuildError, ToolMissingError: a conversion or a step failed on it.
+        """
+        name = f"export {planned.name.kind}, reading blocks"
+        calibration, quality = self.model.calibration(of=blocks), self.model.quality(of=blocks)
+        return self._exported(name, planned, blocks, calibration, quality)
+
+    def _exported(
+        self, name: str, planned: Planned, source: Finished, calibration: Finished, quality: Finished
+    ) -> Finished:
+        form = form_of(planned.name.format)
+        base = self._converted(source, form)
+        steps = planned.format_steps
+        probed = any(STEPS[step, form].probed for step in steps)
+        probes = self._asked(planned, calibration) if probed else None
+        borrowed = any(STEPS[step, form].from_torch for step in steps)
+        stage = Stage(
+            name=name,
             version=1,
             inputs={
                 "model": base.digest,
@@ -80,10 +170,14 @@ class Maker:
                 "draws": self._draws(),
                 "torch steps": list(planned.torch_steps),
                 "probes": probes.key if probes else "none" if probed else "",
-            },
+            }
+            # Only what is made for an instruction set depends on one.
+            | ({} if form == planned.name.format else {"isa": planned.isa}),
             tools=tools(planned.name.format, "compress", "export", "train") | (versions(BORROWED) if borrowed else {}),
         )
-        return self.stages.run(stage, lambda folder: self._export(planned, source, base, calibration, probes, folder))
+        return self.stages.run(
+            stage, lambda folder: self._export(planned, source, base, calibration, quality, probes, folder)
+        )
 
     def _export(
         self,
@@ -91,12 +185,13 @@ class Maker:
         source: Finished,
         base: Finished,
         calibration: Finished,
+        quality: Finished,
         probes: Probes | None,
         folder: Path,
     ) -> Mapping[str, Any]:
         from edgegen.export.finish import finish_export
 
-        form = planned.name.format
+        form = form_of(planned.name.format)
         work = folder / ".work"
         current = _materialize(base.files, FORM_FILES[form], work / "0")
         if any(STEPS[step, form].from_torch for step in planned.format_steps):
@@ -118,11 +213,17 @@ class Maker:
                 refused = error.paragraph()
                 _copy(current, FORM_FILES[form], following)
             current = following
-        export = finish_export(current / FORMATS[form], form, self.model.golden_inputs(), folder)
+        current = finished(current, work / "finished", format_name=planned.name.format, isa=planned.isa)
+        _copy(current, FILES_BESIDE.get(planned.name.format, ()), folder)
+        model = current / FORMATS[planned.name.format]
+        export = finish_export(model, planned.name.format, load_inputs(quality), folder)
         shutil.rmtree(work)
         return {"export": write_record(export), "passes": passes, "refused": refused}
 
     def _converted(self, source: Finished, form: str) -> Finished:
+        brought = self.model.converted(form)
+        if brought is not None:
+            return brought
         stage = Stage(
             name=f"convert {source.name} to {form}",
             version=1,
@@ -145,14 +246,15 @@ class Maker:
         before, parent = self._changed(steps[:-1], settings), self.model.trained()
         data = self.model.data.prepared()
         step, passes, refused = steps[-1], list(before.record.get("passes", ())), str(before.record.get("refused", ""))
+        calibration = self._calibration(_remembering(before))
         stage = Stage(
             name="+".join(steps),
-            version=1,
+            version=2,
             inputs={
                 "model": before.digest,
                 "parent": parent.digest,
                 "data": data.digest,
-                "calibration": self.model.calibration().digest,
+                "calibration": calibration.digest,
             },
             settings={
                 "step": step,
@@ -166,7 +268,7 @@ class Maker:
         def work(folder: Path, checkpoint: Path) -> Mapping[str, Any]:
             inside = _materialize(before.files, DEPLOYED_FILES, folder / ".torch")
             context = replace(
-                self.context(self.model.calibration()),
+                self.context(calibration),
                 parent=_materialize(parent.files, (*MODEL_FILES, *DEPLOYED_FILES), folder / ".parent"),
                 data=paths(data),
                 augmented=self.model.augmented,
@@ -174,11 +276,14 @@ class Maker:
             )
             try:
                 applied = apply_step(find_step(step, "torch"), inside, folder, settings[step], context)
-                told = {"passes": [*passes, applied.told()], "refused": refused}
+                told: dict[str, Any] = {"passes": [*passes, applied.told()], "refused": refused}
             except NothingChanged as error:
                 told = {"passes": passes, "refused": error.paragraph()}
                 _copy(inside, DEPLOYED_FILES, folder)
-            _refuse_other_tensors(step, folder, self.model)
+            memory = _memory(step, folder, self.model)
+            if memory:
+                told |= {"memory": memory}
+                told["passes"] = [*told["passes"][:-1], _told_too(told["passes"][-1], memory)]
             for leftover in (inside, folder / ".parent"):
                 shutil.rmtree(leftover, ignore_errors=True)
             return told
@@ -193,10 +298,16 @@ class Maker:
             "threads": self.model.training.threads,
         }
 
-    def _asked(self, form: str) -> Probes | None:
+    def _asked(self, planned: Planned, calibration: Finished) -> Probes | None:
         """The target, and the float file that it compares with."""
+        form = form_of(planned.name.format)
         parent = self._converted(self.model.trained(), form)
-        return None if self._probes is None else self._probes(parent.files[FORMATS[form]].path)
+        if self._probes is None:
+            return None
+        # Inputs of its own are those of a model that remembers, or reads, otherwise.
+        own = calibration.digest != self.model.calibration().digest
+        compared = self.first_output if own else _everything
+        return self._probes(parent.files[FORMATS[form]].path, calibration, compared)
 
     def context(self, calibration: Finished) -> StepContext:
         """What every step gets; what only some need is added by whoever runs them."""
@@ -208,23 +319,43 @@ class Maker:
         )
 
 
-def _refuse_other_tensors(step: str, changed: Path, model: ModelMaker) -> None:
-    """Refuses a model that remembers otherwise than its parent: candidates are compared on one set of inputs.
+def _everything(reference: Tensors) -> Tensors:
+    return reference
+
+
+def _remembering(source: Finished) -> Finished | None:
+    return source if source.record.get("memory") else None
+
+
+def _memory(step: str, changed: Path, model: Subject) -> dict[str, list[int]]:
+    """Shapes by name of the inputs and outputs of a changed model that remembers otherwise than its parent; nothing
+    where all are as before.
 
     Raises:
-        BuildError: inputs or outputs have other shapes.
+        BuildError: not the memory alone has other shapes: such a model answers other questions than its parent.
     """
     _, family, settings = load_deployed(changed)
-    takes, gives = model.family.signature(model.settings)
+    wanted = [spec for specs in model.family.signature(model.settings) for spec in specs]
     found = [spec for specs in model_signature(family, settings) for spec in specs]
-    wanted = [*takes, *gives]
-    if found != wanted:
-        raise BuildError(
-            f"{step} changed what the model takes or gives, and candidates are compared on one set of inputs",
-            got=", ".join(f"{spec.name} {list(spec.shape)}" for spec in found if spec not in wanted),
-            expected=", ".join(f"{spec.name} {list(spec.shape)}" for spec in wanted if spec not in found),
-            next_step="keep heads, layers and state of a model of sequences: hidden units can leave",
-        )
+    if found == wanted and not model.family.tokens:
+        return {}
+    differs = [spec for spec in found if spec not in wanted]
+    lasting = lasting_signature(family, settings)
+    if lasting == lasting_signature(model.project.family, model.settings):
+        # Changed weights remember otherwise in the same shapes too, and a device feeds a model its own memory.
+        return {spec.name: list(spec.shape) for spec in differs or [spec for spec in found if spec not in lasting]}
+    raise BuildError(
+        f"{step} changed what the model takes or gives, and candidates are compared on the same questions",
+        got=", ".join(f"{spec.name} {list(spec.shape)}" for spec in differs),
+        expected=", ".join(f"{spec.name} {list(spec.shape)}" for spec in wanted if spec not in found),
+        next_step="leave the settings out that decide inputs and outputs",
+    )
+
+
+def _told_too(told: Mapping[str, Any], memory: Mapping[str, list[int]]) -> dict[str, Any]:
+    shapes = ", ".join(f"{name} {shape}" for name, shape in memory.items())
+    said = f"it remembers otherwise ({shapes}): compared on the same tokens, by what it gives first"
+    return {**told, "changed": [*told["changed"], said]}
 
 
 def _copy(source: Path, names: tuple[str, ...], folder: Path) -> None:

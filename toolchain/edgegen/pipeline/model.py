@@ -22,10 +22,10 @@ from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.versions import driver_digest, source_digest, versions
 from edgegen.data.dataset import load_dataset
-from edgegen.export.finish import GOLDEN_SAMPLES
+from edgegen.devices.device import Device
 from edgegen.pipeline.data import DataMaker, paths
 from edgegen.pipeline.order import Settings
-from edgegen.train.deployed import MODEL_FILES
+from edgegen.train.deployed import DEPLOYED_FILES, MODEL_FILES, deployed_settings, load_deployed, load_model
 from edgegen.train.families import GENERATED, Output, find_family, output_of, settings_key
 from edgegen.train.hardware import place, replicas
 
@@ -33,6 +33,7 @@ _TORCH = ("torch", "numpy", "safetensors")
 TOOLS = {
     "torch": _TORCH,
     "onnx": (*_TORCH, "onnx", "onnxruntime", "onnxscript"),
+    "ort": (*_TORCH, "onnx", "onnxruntime", "onnxscript"),
     "litert": (*_TORCH, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax"),
 }
 """Form -> distributions whose version can change what is made of it."""
@@ -76,10 +77,15 @@ class ModelMaker:
         """Whether noise alone goes in, so that no sample of the data is ever looked at."""
         return self.output in GENERATED
 
-    def contract(self) -> Mapping[str, Any]:
-        """What stands between raw data and the model's input, and what the model's output means."""
-        inputs, outputs = self.family.signature(self.settings)
-        meaning = self.family.meaning(self.settings)
+    def contract(self, *, of: Finished | None = None) -> Mapping[str, Any]:
+        """What stands between raw data and the model's input, and what the model's output means.
+
+        Args:
+            of: a changed model with memory of its own, as ``Maker.remembering`` gives it.
+        """
+        settings = self.settings if of is None else deployed_settings(of.files[DEPLOYED_FILES[0]].path)
+        inputs, outputs = self.family.signature(settings)
+        meaning = self.family.meaning(settings)
         form = self.data.form()
         return {
             "schema_version": 1,
@@ -170,6 +176,28 @@ class ModelMaker:
         files = self._start_files()
         return "" if files is None else sha256_json({name: sha256_file(files[name]) for name in MODEL_FILES})
 
+    def converted(self, form: str) -> Finished | None:
+        """See Subject: its torch form is the first."""
+        return None
+
+    def driven(self, device: Device) -> Device:
+        """See Subject: every sample alone."""
+        return device
+
+    def fed(self, inputs: Tensors, outputs: Tensors) -> Tensors:
+        """See Subject."""
+        return inputs
+
+    def run_on_host(self, path: Path, form: str, inputs: Tensors) -> Tensors:
+        """See Subject: in this process, for the file was made here."""
+        from edgegen.export.host_runtime import run_on_host
+
+        return run_on_host(path, form, inputs)
+
+    def expected(self) -> Tensors:
+        """See Subject: what is true of held-out samples is kept beside them, as ``TARGETS_FILE``."""
+        return {}
+
     def features(self) -> Finished:
         """The feature network that looks at drawn images."""
         data = self.data.prepared()
@@ -226,47 +254,53 @@ class ModelMaker:
         )
 
     # -- inputs ----------------------------------------------------------------------------------------------------
+    # ``of``: a changed model with memory of its own, as ``Maker.remembering`` gives it. It gets the very samples and
+    # places that the trained model gets, with what it remembers of them itself.
 
-    def calibration(self, draw: int = 0) -> Finished:
+    def calibration(self, draw: int = 0, *, of: Finished | None = None) -> Finished:
         """Inputs that quantization looks at; each ``draw`` gives others.
 
         Noise for generators; else drawn from exactly the samples that ``data.calibrated`` chose of the training part.
         """
         name = f"calibration inputs, draw {draw + 1}" if draw else "calibration inputs"
         chosen = None if self.generates else self.data.calibrated(draw)
-        return self._drawn(name, "train", self._calibration.samples, _CALIBRATION_SEED + draw, chosen)
+        return self._drawn(name, "train", self._calibration.samples, _CALIBRATION_SEED + draw, chosen, of)
 
-    def quality(self) -> Finished:
+    def quality(self, *, of: Finished | None = None) -> Finished:
         """Inputs on which candidates are compared, drawn from the test part, with what is true of them."""
-        return self._drawn("quality inputs", "test", self.project.quality.samples, _QUALITY_SEED)
+        return self._drawn("quality inputs", "test", self.project.quality.samples, _QUALITY_SEED, of=of)
 
-    def validation(self, samples: int) -> Finished:
+    def validation(self, samples: int, *, of: Finished | None = None) -> Finished:
         """Inputs on which whatever is chosen may be judged: of the validation part, and the test part stays unseen.
 
         Where there is none, of another draw of training samples than calibration looks at; noise for generators.
         """
         if self.generates or self.data.form().samples.get("validation", 0):
             part = "train" if self.generates else "validation"
-            return self._drawn("validation inputs", part, samples, _VALIDATION_SEED)
+            return self._drawn("validation inputs", part, samples, _VALIDATION_SEED, of=of)
         chosen = self.data.calibrated(_VALIDATION_SEED)
-        return self._drawn("validation inputs", "train", samples, _VALIDATION_SEED, chosen)
+        return self._drawn("validation inputs", "train", samples, _VALIDATION_SEED, chosen, of)
 
     def draw_anew(self, samples: int, seed: int) -> Tensors:
         """Inputs of a generator that needs noise alone."""
         return self.family.draw(self.settings, samples, seed).inputs
 
-    def golden_inputs(self) -> dict[str, Any]:
-        """The first of the quality inputs."""
-        return {name: array[:GOLDEN_SAMPLES] for name, array in load_inputs(self.quality()).items()}
-
-    def _drawn(self, name: str, part: str, samples: int, seed: int, only: Finished | None = None) -> Finished:
+    def _drawn(
+        self,
+        name: str,
+        part: str,
+        samples: int,
+        seed: int,
+        only: Finished | None = None,
+        of: Finished | None = None,
+    ) -> Finished:
         """Inputs of the deployed model drawn from a part, or from the samples of it that ``only`` names."""
-        data, trained = self.data.prepared(), self.trained()
+        data, drawn_with = self.data.prepared(), of or self.trained()
         stage = Stage(
             name=name,
             version=1,
             quiet=True,
-            inputs={"data": data.digest, "model": trained.digest, "only": only.digest if only else ""},
+            inputs={"data": data.digest, "model": drawn_with.digest, "only": only.digest if only else ""},
             settings={
                 **settings_key(self.project.family, self.settings),
                 "part": part,
@@ -280,13 +314,15 @@ class ModelMaker:
             import numpy as np
 
             from edgegen.data.calibration import CALIBRATION_FILE, calibration_part
-            from edgegen.train.deployed import load_model
 
-            model, _, _ = load_model({file: trained.files[file].path for file in MODEL_FILES})
+            # Of a changed model the deployed part is all that there is; of those that have memory it is the whole.
+            load, names = (load_model, MODEL_FILES) if of is None else (load_deployed, DEPLOYED_FILES)
+            model, _, found = load({file: drawn_with.files[file].path for file in names})
+            settings = self.settings if of is None else found
             chosen = getattr(load_dataset(paths(data)), part)
             if only is not None:
                 chosen = calibration_part(chosen, np.load(paths(only)[CALIBRATION_FILE], allow_pickle=False))
-            draw = self.family.draw(self.settings, samples, self.project.seed + seed, part=chosen, model=model)
+            draw = self.family.draw(settings, samples, self.project.seed + seed, part=chosen, model=model)
             if draw.targets is not None:
                 np.save(folder / TARGETS_FILE, draw.targets, allow_pickle=False)
             return save_inputs(draw.inputs, folder)

@@ -11,11 +11,11 @@ from edgegen.artifacts.layout import BUNDLE_DIR, FILES_DIR, GOLDEN_ARRAYS
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, ToolMissingError, UsageError
 from edgegen.core.models import FORMATS
-from edgegen.core.ports import Progress, Tensors
+from edgegen.core.ports import Progress
 from edgegen.core.project import Project
-from edgegen.core.stages import Stages
+from edgegen.core.stages import Finished, Stages
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import ModelMaker, load_inputs
+from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.prove import Made
@@ -35,6 +35,7 @@ class Operand:
     path: Path
     format: str
     golden: Path | None  # vectors that lie beside it
+    calibration: Finished | None = None  # inputs of a project's candidate
 
 
 def find_operand(text: str, by_name: Callable[[str], Operand]) -> Operand:
@@ -146,15 +147,18 @@ class ProjectCandidates:
         planned = self._planned[name]
         if planned.not_built:
             raise ToolMissingError(f"{name} cannot be built", got=planned.not_built)
-        exported = Maker(model, self._progress).exported(planned)
+        maker = Maker(model, self._progress)
+        exported = maker.exported(planned)
         if exported.record["refused"]:
             raise BuildError(f"{name} is no candidate", got=exported.record["refused"])
         made = Made(planned=planned, exported=exported)
-        return Operand(name=name, path=made.model, format=planned.name.format, golden=None)
-
-    def calibration(self) -> Tensors | None:
-        """The project's calibration inputs; None where no candidate of it was asked for."""
-        return None if self._model is None else load_inputs(self._model.calibration())
+        return Operand(
+            name=name,
+            path=made.model,
+            format=planned.name.format,
+            golden=None,
+            calibration=maker.calibration(planned),
+        )
 
     def _opened(self, target: str) -> ModelMaker:
         if self._model is None:

@@ -12,8 +12,8 @@ from typing import Any
 from edgegen.compress.steps import NOT_BUILT, STEPS, Step, read_settings, step_names
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import nearest
-from edgegen.core.models import CandidateName
-from edgegen.core.project import PointTable, Project
+from edgegen.core.models import CandidateName, form_of
+from edgegen.core.project import Brought, PointTable, Project
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import installed
 from edgegen.train.families import can_narrow
@@ -23,6 +23,10 @@ PARENT = "float32"
 
 NEEDS = {"litert": ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")}
 """Format -> distributions without which it cannot be built; they make up the extra of the same name."""
+
+
+_ON_SAMPLES = ("static-int8", "static-int16", "mixed-int8")
+"""Steps that fix the ranges of activations by what samples give: of made-up samples the ranges would be made up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class Planned:
     format_steps: tuple[str, ...]  # applied to the exported file, in order
     not_built: str  # why it cannot be; empty if it can
     settings: Mapping[str, Any]  # step -> its own record
+    isa: str  # of the target
 
     def after(self, count: int) -> tuple[tuple[str, Any], ...]:
         """The steps on the exported file after the first ``count``, each with its settings."""
@@ -56,13 +61,15 @@ def plan(
     formats = tuple(dict.fromkeys((*project.formats, *(point.format for point in chosen.values()))))
     known = step_settings(project)
     # Without the float parent there is nothing to compare quality or cost with.
-    planned = [_planned((PARENT,), format_name, profile, project.family, known) for format_name in formats]
+    planned = [_planned((PARENT,), format_name, profile, project, known) for format_name in formats]
     recipes = [_read(recipe, f"{project.source}, [compress.recipes]") for recipe in project.recipes]
     planned += [
-        _planned(steps, format_name, profile, project.family, known)
+        _planned(steps, format_name, profile, project, known)
         for steps in (recipes if points is None else ())
         for format_name in project.formats
         if steps != (PARENT,)
+        # That a format cannot be had at all is told once, of the float model.
+        if project.brought is None or form_of(format_name) in project.brought.forms
     ]
     planned += [plan_point(project, profile, name, point) for name, point in chosen.items() if point.recipe != PARENT]
     return tuple(planned)
@@ -87,9 +94,9 @@ def plan_point(project: Project, profile: TargetProfile, name: str, point: Point
     known = {
         (name, form): _settings(step, {**project.steps.get(name, {}), **point.settings.get(name, {})}, where)
         for (name, form), step in STEPS.items()
-        if name in steps and form in ("torch", point.format)
+        if name in steps and form in ("torch", form_of(point.format))
     }
-    planned = _planned(steps, point.format, profile, project.family, known)
+    planned = _planned(steps, point.format, profile, project, known)
     return replace(planned, name=replace(planned.name, point=name))
 
 
@@ -149,19 +156,25 @@ def _planned(
     steps: tuple[str, ...],
     format_name: str,
     profile: TargetProfile,
-    family: str,
+    project: Project,
     known: Mapping[tuple[str, str], Any],
 ) -> Planned:
     torch_steps = tuple(step for step in steps if step != PARENT and "torch" in _forms(step))
     format_steps = tuple(step for step in steps if step not in torch_steps and step != PARENT)
-    places = {**dict.fromkeys(torch_steps, "torch"), **dict.fromkeys(format_steps, format_name)}
+    places = {**dict.fromkeys(torch_steps, "torch"), **dict.fromkeys(format_steps, form_of(format_name))}
     return Planned(
         name=CandidateName(steps=steps, format=format_name),
         runtime=profile.runtimes.get(format_name, ""),
         torch_steps=torch_steps,
         format_steps=format_steps,
-        not_built=_obstacle(format_steps, format_name, profile) or _unfit(torch_steps, family),
+        not_built=_obstacle(format_steps, format_name, profile)
+        or (
+            _unfit(torch_steps, project.family)
+            if project.brought is None
+            else _not_brought(torch_steps, format_steps, format_name, project.brought)
+        ),
         settings={step: known[step, form] for step, form in places.items() if (step, form) in known},
+        isa=profile.isa,
     )
 
 
@@ -170,11 +183,12 @@ def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProf
         return f"{profile.name} has no runtime for {format_name}"
     if any(installed(distribution) is None for distribution in NEEDS.get(format_name, ())):
         return f"pip install 'edgegen[{format_name}]'"
+    form = form_of(format_name)
     for step in format_steps:
-        if (step, format_name) not in STEPS:
-            return NOT_BUILT.get((step, format_name), f"there is no {step} for {format_name}")
+        if (step, form) not in STEPS:
+            return NOT_BUILT.get((step, form), f"there is no {step} for {format_name}")
     for step in tuple(format_steps)[1:]:
-        if STEPS[step, format_name].from_torch:
+        if STEPS[step, form].from_torch:
             return f"{step} makes its file from the trained model: it is the first step on the file"
     return ""
 
@@ -185,4 +199,24 @@ def _unfit(torch_steps: Iterable[str], family: str) -> str:
         reason = can_narrow(family) if STEPS[step, "torch"].narrows else ""
         if reason:
             return f"{step} builds a narrower model of the same family: {reason}"
+    return ""
+
+
+def _not_brought(torch_steps: Iterable[str], format_steps: Iterable[str], format_name: str, brought: Brought) -> str:
+    """Why a candidate cannot be made of a model that came as a file; empty if it can."""
+    if form_of(format_name) not in brought.forms:
+        return (
+            f"the model came as {brought.came_as}: a conversion to {format_name} is lossy or needs another tool; "
+            f"hand over that format itself, or a torch.export archive (.pt2), which is built in both"
+        )
+    for step in torch_steps:
+        return f"{step} trains a torch model of a family; a model that came as {brought.came_as} has none"
+    for step in format_steps:
+        known = STEPS[step, form_of(format_name)]
+        if known.from_torch:
+            return f"{step} makes its file from a torch model of a family; this one came as {brought.came_as}"
+        if brought.integers and not known.rewrites:
+            return "the file is quantized already: rounding it again would only lose; it is taken as it is"
+        if step in _ON_SAMPLES and not brought.calibrated:
+            return f"{step} needs samples of what the model will see: --calibration FILE.npz"
     return ""

@@ -20,10 +20,11 @@ from edgegen.core.versions import source_digest, versions
 from edgegen.data.dataset import DataSet, Part, load_dataset, save_dataset
 from edgegen.devices.device import Device, Identity, Reading
 from edgegen.pipeline.data import DataMaker, paths
-from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import ModelMaker, load_inputs
+from edgegen.pipeline.make import Asking, Maker
+from edgegen.pipeline.model import load_inputs
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.prove import OUTPUTS, load_outputs
+from edgegen.pipeline.subject import Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,10 +113,10 @@ def _chosen(part: Part, chosen: np.ndarray[Any, Any]) -> Part:
 def asking(
     ordered: Order,
     identity: Identity | None,
-    model: ModelMaker,
+    model: Subject,
     stages: Stages,
     connect: Callable[[], Device],
-) -> Iterator[Callable[[Path], Probes] | None]:
+) -> Iterator[Asking | None]:
     """The target as ``Maker`` lets steps ask it, on one device; None where there is no device.
 
     What a step finds out shapes what is handed over, so it is asked with calibration inputs: the test
@@ -128,10 +129,19 @@ def asking(
             opened.append(connect())
         return opened[0]
 
-    def probes(parent: Path) -> Probes:
+    def probes(parent: Path, inputs: Finished, compared: Callable[[Tensors], Tensors]) -> Probes:
         assert identity is not None
-        inputs = model.calibration()
-        bench = Bench(inputs, model.output, stages, ordered.profile, identity, device, parent)
+        bench = Bench(
+            model.calibration(),
+            model.output,
+            stages,
+            ordered.profile,
+            identity,
+            device,
+            parent,
+            own=inputs,
+            compared=compared,
+        )
         key = sha256_json([ordered.profile.digest, identity.kind, dict(identity.tools), inputs.digest])
         return Probes(cost=bench.cost, quality=bench.quality, key=key)
 
@@ -154,14 +164,27 @@ class Bench:
         identity: Identity,
         connect: Callable[[], Device],
         parent: Path,
+        *,
+        own: Finished | None = None,
+        compared: Callable[[Tensors], Tensors] | None = None,
     ) -> None:
+        """What is compared with what.
+
+        Args:
+            inputs: of the float model.
+            parent: the float model's file.
+            own: of every other file, where those have memory of their own; None: ``inputs``.
+            compared: what of the float model's outputs theirs are compared with; None: all.
+        """
         self._inputs = inputs
+        self._own = own or inputs
+        self._compared = compared or (lambda outputs: outputs)
         self._output = output
         self._stages = stages
         self._profile = profile
         self._identity = identity
         self._connect = connect
-        self._parent = parent  # the float model's file
+        self._parent = parent
 
     def cost(self, model: Path, runtime: str) -> Mapping[str, int]:
         """What one inference costs: see ``bench.advice.weigh``."""
@@ -178,7 +201,7 @@ class Bench:
         reference, outputs = (
             load_outputs(self.ran(path, runtime).files[OUTPUTS].path) for path in (self._parent, model)
         )
-        parts = likeness_quality(reference, outputs, self._output)
+        parts = likeness_quality(self._compared(reference), outputs, self._output)
         return {key: value for figures in parts.values() for key, value in figures.items()}
 
     def ran(self, model: Path, runtime: str) -> Finished:
@@ -187,7 +210,7 @@ class Bench:
             name=f"probe on {self._profile.name}",
             version=1,
             quiet=True,
-            inputs={"model": sha256_file(model), "inputs": self._inputs.digest},
+            inputs={"model": sha256_file(model), "inputs": self._inputs_of(model).digest},
             settings={"runtime": runtime, "profile": self._profile.digest, "device": self._identity.kind},
             tools={**self._identity.tools, **versions(("numpy",)), "edgegen": source_digest("devices", "bench")},
         )
@@ -196,10 +219,13 @@ class Bench:
     def _run(self, model: Path, runtime: str, folder: Path) -> Mapping[str, Any]:
         from edgegen.export.golden import npz_bytes
 
-        inputs: Tensors = load_inputs(self._inputs)
+        inputs: Tensors = load_inputs(self._inputs_of(model))
         outputs, reading = take_reading(self._connect(), model, runtime, inputs)
         (folder / OUTPUTS).write_bytes(npz_bytes(outputs))
         return {"reading": reading}
+
+    def _inputs_of(self, model: Path) -> Finished:
+        return self._inputs if model == self._parent else self._own
 
     def _clock(self, reading: Reading) -> dict[str, int]:
         found = measured_latency(reading, self._identity)

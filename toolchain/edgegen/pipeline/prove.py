@@ -90,7 +90,7 @@ class Prover:
             version=1,
             inputs={
                 "model": made.exported.files[FORMATS[made.planned.name.format]].sha256,
-                "quality": self._maker.model.quality().digest,
+                "quality": self._maker.quality(made.planned).digest,
             },
             settings={
                 "runtime": made.planned.runtime,
@@ -111,7 +111,7 @@ class Prover:
             self._local.device = self._connect()
             self._devices.append(self._local.device)
         outputs, reading = take_reading(
-            self._local.device, made.model, made.planned.runtime, load_inputs(self._maker.model.quality())
+            self._local.device, made.model, made.planned.runtime, load_inputs(self._maker.quality(made.planned))
         )
         _save(outputs, folder / OUTPUTS)
         return {"reading": reading}
@@ -134,8 +134,10 @@ class Prover:
         return Proof(reading=reading, outputs=outputs, quality=quality)
 
     def _quality(self, made: Made, measured: Finished, parent: Finished) -> Mapping[str, Mapping[str, float]]:
-        features, inputs = self._maker.model.features(), self._maker.model.quality()
-        other = None if self._profile.isa in (platform.machine(), "null") else on_host(self._maker, made)
+        features, inputs = self._maker.model.features(), self._maker.quality(made.planned)
+        # Nothing to compare where the target is of this host's kind, or where this host stands in for it.
+        here = self._profile.isa in (platform.machine(), "null") or not self._identity.gives
+        other = None if here else on_host(self._maker, made)
         stage = Stage(
             name=f"quality of {made.planned.name.kind} on {self._profile.name}",
             version=1,
@@ -152,14 +154,24 @@ class Prover:
         )
 
         def work(folder: Path) -> Mapping[str, Any]:
-            from edgegen.bench.quality import cross_isa_quality, known_quality, likeness_quality, task_quality
+            from edgegen.bench.quality import (
+                cross_isa_quality,
+                expected_quality,
+                known_quality,
+                likeness_quality,
+                task_quality,
+            )
             from edgegen.train.feature_net import load_feature_net
 
-            outputs, reference = (load_outputs(done.files[OUTPUTS].path) for done in (measured, parent))
+            outputs = load_outputs(measured.files[OUTPUTS].path)
+            reference = self._maker.compared(made.planned, load_outputs(parent.files[OUTPUTS].path))
             quality = likeness_quality(reference, outputs, self._maker.model.output)
             if "absent" not in features.record:
                 network = load_feature_net({file: blob.path for file, blob in features.files.items()})
                 quality["task"] = task_quality(reference, outputs, lambda images: network(images)[1])
+            expected = self._maker.model.expected()
+            if expected:
+                quality["expected"] = expected_quality(expected, outputs)
             targets = load_targets(inputs)
             if targets is not None:
                 known = known_quality(self._maker.model.output, outputs, load_inputs(inputs), targets)
@@ -175,7 +187,7 @@ class Prover:
 
 def on_host(maker: Maker, made: Made) -> Finished:
     """What this host's runtime gives for a candidate's file and the quality inputs, as ``OUTPUTS``."""
-    form, quality = made.planned.name.format, maker.model.quality()
+    form, quality = made.planned.name.format, maker.quality(made.planned)
     return run_here(
         maker.stages,
         f"run {made.planned.name.kind} on this host",
@@ -183,11 +195,19 @@ def on_host(maker: Maker, made: Made) -> Finished:
         form,
         lambda: load_inputs(quality),
         key={"model": made.exported.files[FORMATS[form]].sha256, "quality": quality.digest},
+        run=maker.model.run_on_host,
     )
 
 
 def run_here(
-    stages: Stages, name: str, model: Path, form: str, inputs: Callable[[], Tensors], *, key: Mapping[str, str]
+    stages: Stages,
+    name: str,
+    model: Path,
+    form: str,
+    inputs: Callable[[], Tensors],
+    *,
+    key: Mapping[str, str],
+    run: Callable[[Path, str, Tensors], Tensors] | None = None,
 ) -> Finished:
     """What this host's runtime gives for a file, as ``OUTPUTS``.
 
@@ -195,6 +215,7 @@ def run_here(
         name: of the stage.
         inputs: asked only where the stage has to run.
         key: digests of the file and of the inputs.
+        run: gives the outputs of a file of a format for inputs; None: in this process, every sample alone.
     """
     stage = Stage(
         name=name,
@@ -212,7 +233,7 @@ def run_here(
     def work(folder: Path) -> Mapping[str, Any]:
         from edgegen.export.host_runtime import run_on_host
 
-        _save(run_on_host(model, form, inputs()), folder / OUTPUTS)
+        _save((run or run_on_host)(model, form, inputs()), folder / OUTPUTS)
         return {}
 
     return stages.run(stage, work)

@@ -14,11 +14,12 @@ from typing import Any
 
 from edgegen.compress.steps import STEPS
 from edgegen.core.budgets import RESOURCES, QualityBudget
-from edgegen.core.project import PointTable, project_schema
+from edgegen.core.project import FILE_FAMILY, PointTable, project_schema
 from edgegen.core.records import json_schema
 from edgegen.data.settings import DataSettings
 from edgegen.export.check.rules import RULES
 from edgegen.metrics.table import METRICS
+from edgegen.pipeline.brought_settings import BroughtSettings
 from edgegen.pipeline.search_settings import SearchSettings
 from edgegen.train.families import FAMILIES, find_family
 from edgegen.train.settings import TrainSettings
@@ -88,13 +89,14 @@ def check_page() -> str:
 
 
 def _model() -> dict[str, Any]:
-    """One of the families; a torch module of one's own may leave the family out."""
-    return {"type": "object", "oneOf": [_family(name) for name in FAMILIES]}
+    """One of the families, or a file; a torch module of one's own and a file may leave the family out."""
+    families = [_family(name, find_family(name).settings) for name in FAMILIES]
+    return {"type": "object", "oneOf": [*families, _family(FILE_FAMILY, BroughtSettings)]}
 
 
-def _family(name: str) -> dict[str, Any]:
-    schema = json_schema(find_family(name).settings)
-    required = [*schema.get("required", ()), *(["family"] if name != "module" else [])]
+def _family(name: str, settings: type) -> dict[str, Any]:
+    schema = json_schema(settings)
+    required = [*schema.get("required", ()), *(["family"] if name not in ("module", FILE_FAMILY) else [])]
     return {
         **schema,
         "properties": {"family": {"const": name}, **schema["properties"]},

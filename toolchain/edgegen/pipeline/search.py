@@ -25,7 +25,6 @@ from edgegen.core.records import write_record
 from edgegen.core.stages import Stages
 from edgegen.core.versions import source_digest
 from edgegen.devices.device import DeviceSettings
-from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.search_fronts import document_of, measured_anew, shown_points, write_front
 from edgegen.pipeline.search_settings import SearchSettings, read_search_settings
@@ -35,7 +34,8 @@ from edgegen.pipeline.search_tries import Trier, placed
 from edgegen.pipeline.search_workers import working
 from edgegen.pipeline.study import FAILED, NAMED, SharedStudy
 from edgegen.pipeline.study_storage import open_study, reached
-from edgegen.train.families import settings_key
+from edgegen.pipeline.subject import Subject
+from edgegen.pipeline.subject_of import named_by, subject_of
 from edgegen.train.tuning import shown_storage
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def begun(asked: Asked, progress: Progress) -> Iterator[Running]:
     """The search with its targets held open and its study reached, for the length of the block."""
     orders = [order(asked.project, target=target, device=asked.device, out=asked.out) for target in asked.targets]
     cache = Cache(asked.cache)
-    settings, project = asked.settings, asked.project
+    settings, project = asked.settings, orders[0].project
     device = DeviceSettings(cache=cache.root, offline=asked.offline, progress=progress)
     space = Space(
         project=project,
@@ -174,7 +174,7 @@ def begun(asked: Asked, progress: Progress) -> Iterator[Running]:
         formats=project.formats,
     )
     with cache.in_use(), ExitStack() as stack:
-        model = ModelMaker(project, orders[0].settings, Stages(cache.store(), progress), cache, progress)
+        model = subject_of(orders[0], Stages(cache.store(), progress), cache, progress)
         stands = {
             ordered.requested: stack.enter_context(opened(ordered, space, model, settings, device))
             for ordered in orders
@@ -191,7 +191,7 @@ class Running:
         asked: Asked,
         orders: Sequence[Order],
         space: Space,
-        model: ModelMaker,
+        model: Subject,
         stands: Mapping[str, Stand],
         progress: Progress,
     ) -> None:
@@ -359,7 +359,7 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _study_name(asked: Asked, model: ModelMaker, stands: Mapping[str, Stand], space: Space) -> str:
+def _study_name(asked: Asked, model: Subject, stands: Mapping[str, Stand], space: Space) -> str:
     """A study is of one question: another model, space, target or code makes another one.
 
     Made of contents alone, so that machines with caches of their own name it alike.
@@ -368,8 +368,7 @@ def _study_name(asked: Asked, model: ModelMaker, stands: Mapping[str, Stand], sp
     question = {key: value for key, value in write_record(asked.settings).items() if key not in _NOT_THE_QUESTION}
     told = {
         "settings": question,
-        "model": settings_key(project.family, model.settings),
-        "data": {name: blob.sha256 for name, blob in model.data.prepared().files.items()},
+        **named_by(model),
         "tables": [project.data, project.train, project.steps, project.seed, project.quality.samples],
         "formats": space.formats,
         "targets": {

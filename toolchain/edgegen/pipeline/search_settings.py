@@ -50,7 +50,10 @@ class SearchSettings:
     """A search for the recipes and settings that no others beat."""
 
     trials: int = setting(
-        40, doc="trials altogether, by all processes, beside the plain presets and the project's recipes", minimum=0, maximum=100_000
+        40,
+        doc="trials altogether, by all processes, beside the plain presets and the project's recipes",
+        minimum=0,
+        maximum=100_000,
     )
     seconds: float | None = setting(None, doc="no trial is begun after so long", minimum=0)
     storage: str = setting(

@@ -19,12 +19,12 @@ from edgegen.core.targets import TargetProfile
 from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
 from edgegen.metrics.table import METRICS
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.probes import asking
 from edgegen.pipeline.search_settings import CLOSENESS, TASK, TASK_OF_TOKENS, SearchSettings, worst_closeness
 from edgegen.pipeline.search_space import Space
 from edgegen.pipeline.search_trial import Judge
+from edgegen.pipeline.subject import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Stand:
 
 @contextmanager
 def opened(
-    ordered: Order, space: Space, model: ModelMaker, settings: SearchSettings, device: DeviceSettings
+    ordered: Order, space: Space, model: Subject, settings: SearchSettings, device: DeviceSettings
 ) -> Iterator[Stand]:
     """The target's device and the figures of its float models, for the length of the block.
 
@@ -56,7 +56,7 @@ def opened(
     with ExitStack() as stack:
 
         def connect() -> Device:
-            found = open_device(ordered.device_url, ordered.profile, device)
+            found = model.driven(open_device(ordered.device_url, ordered.profile, device))
             stack.callback(found.close)
             return found
 
@@ -105,7 +105,7 @@ def samples_of(settings: SearchSettings, ordered: Order) -> int:
     return settings.samples or ordered.project.quality.samples
 
 
-def _objectives(settings: SearchSettings, model: ModelMaker, parents: Sequence[Figures]) -> tuple[Objective, ...]:
+def _objectives(settings: SearchSettings, model: Subject, parents: Sequence[Figures]) -> tuple[Objective, ...]:
     found: list[Objective | None] = []
     for name in settings.objectives:
         if name == "quality":
@@ -113,7 +113,7 @@ def _objectives(settings: SearchSettings, model: ModelMaker, parents: Sequence[F
             worst = worst_closeness(figure) if settings.min_quality is None else settings.min_quality
             found.append(quality_objective(figure, worst))
         elif name == "task":
-            figure = TASK_OF_TOKENS if model.family.tokens else TASK.get(model.output, "")
+            figure = TASK_OF_TOKENS if model.family is not None and model.family.tokens else TASK.get(model.output, "")
             metric = METRICS.get(figure.rpartition("_")[0])
             if metric is not None:
                 found.append(task_objective(figure, metric.better, settings.max_task_loss, parents))

@@ -33,7 +33,9 @@ class Judge:
         inputs: Finished,
         parents: Mapping[str, Planned],
     ) -> None:
-        """``inputs``: all that a trial is judged on; ``parents``: the float model's candidate by format."""
+        """``inputs``: all that the float model is judged on, and whoever takes the same; ``parents``: its candidate by
+        format.
+        """
         self.maker = maker
         self.profile = profile
         self._identity = identity
@@ -52,18 +54,17 @@ class Judge:
 
     def cost(self, planned: Planned, made: Finished) -> dict[str, Any]:
         """What one inference costs on the target, and the file: see ``bench.front.Figures``."""
-        sample = self._rows(1)
         stage = Stage(
             name=f"count on {self.profile.name}",
             version=1,
             quiet=True,
-            inputs={"model": _file(planned, made).name, "inputs": self._inputs.digest},
+            inputs={"model": _file(planned, made).name, "inputs": self._inputs_of(planned).digest},
             settings=self._settings(planned),
             tools=self._tools(),
         )
 
         def work(folder: Path) -> Mapping[str, Any]:
-            reading = self._connect().measure(_file(planned, made), planned.runtime, sample)
+            reading = self._connect().measure(_file(planned, made), planned.runtime, self._rows(planned, 1))
             return {"reading": write_record(reading)}
 
         reading = read_reading(self.maker.stages.run(stage, work).record["reading"])
@@ -80,14 +81,17 @@ class Judge:
         """Figures of the first ``samples`` inputs by part, all by the target's own kernels."""
         parent = self._parents[planned.name.format]
         return self._compared(
-            self._answers(parent, self.made(parent), samples), self._answers(planned, made, samples), samples
+            planned, self._answers(parent, self.made(parent), samples), self._answers(planned, made, samples), samples
         )
 
     def quality_here(self, planned: Planned, made: Finished, samples: int) -> dict[str, dict[str, float]]:
         """The same by this host's kernels: quick to have, and only good to tell what is far off."""
         parent = self._parents[planned.name.format]
         return self._compared(
-            self._answers_here(parent, self.made(parent), samples), self._answers_here(planned, made, samples), samples
+            planned,
+            self._answers_here(parent, self.made(parent), samples),
+            self._answers_here(planned, made, samples),
+            samples,
         )
 
     def _answers(self, planned: Planned, made: Finished, samples: int) -> Finished:
@@ -95,7 +99,7 @@ class Judge:
             name=f"answers on {self.profile.name}",
             version=1,
             quiet=True,
-            inputs={"model": _file(planned, made).name, "inputs": self._inputs.digest},
+            inputs={"model": _file(planned, made).name, "inputs": self._inputs_of(planned).digest},
             settings={**self._settings(planned), "samples": samples},
             tools=self._tools(),
         )
@@ -103,7 +107,7 @@ class Judge:
         def work(folder: Path) -> Mapping[str, Any]:
             from edgegen.export.golden import npz_bytes
 
-            outputs = self._connect().run(_file(planned, made), planned.runtime, self._rows(samples))
+            outputs = self._connect().run(_file(planned, made), planned.runtime, self._rows(planned, samples))
             (folder / OUTPUTS).write_bytes(npz_bytes(outputs))
             return {}
 
@@ -116,25 +120,30 @@ class Judge:
             "answers on this host",
             model,
             planned.name.format,
-            lambda: self._rows(samples),
-            key={"model": model.name, "inputs": self._inputs.digest, "samples": str(samples)},
+            lambda: self._rows(planned, samples),
+            key={"model": model.name, "inputs": self._inputs_of(planned).digest, "samples": str(samples)},
         )
 
-    def _compared(self, parent: Finished, mine: Finished, samples: int) -> dict[str, dict[str, float]]:
+    def _compared(
+        self, planned: Planned, parent: Finished, mine: Finished, samples: int
+    ) -> dict[str, dict[str, float]]:
         from edgegen.bench.quality import known_quality, likeness_quality
 
         output = self.maker.model.output
         reference, outputs = (load_outputs(done.files[OUTPUTS].path) for done in (parent, mine))
-        figures = likeness_quality(reference, outputs, output)
+        figures = likeness_quality(self.maker.compared(planned, reference), outputs, output)
         targets = load_targets(self._inputs)
         if targets is not None:
             # An area under a curve needs samples of both kinds, which these need not have.
             with contextlib.suppress(UsageError):
-                figures["known"] = known_quality(output, outputs, self._rows(samples), targets[:samples])
+                figures["known"] = known_quality(output, outputs, self._rows(planned, samples), targets[:samples])
         return figures
 
-    def _rows(self, samples: int) -> dict[str, Any]:
-        return {name: array[:samples] for name, array in load_inputs(self._inputs).items()}
+    def _inputs_of(self, planned: Planned) -> Finished:
+        return self.maker.validation(planned, self.samples)
+
+    def _rows(self, planned: Planned, samples: int) -> dict[str, Any]:
+        return {name: array[:samples] for name, array in load_inputs(self._inputs_of(planned)).items()}
 
     def _settings(self, planned: Planned) -> dict[str, str]:
         return {"runtime": planned.runtime, "profile": self.profile.digest, "device": self._identity.kind}

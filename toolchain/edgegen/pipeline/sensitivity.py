@@ -31,11 +31,13 @@ from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.devices.device import DeviceSettings
 from edgegen.pipeline.judge import Judge
 from edgegen.pipeline.make import STEP_SEED, Maker
-from edgegen.pipeline.model import ModelMaker, load_inputs, save_inputs, tools
+from edgegen.pipeline.model import load_inputs, save_inputs, tools
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import PARENT, Planned, step_settings
 from edgegen.pipeline.prove import Made
+from edgegen.pipeline.subject import Subject
+from edgegen.pipeline.subject_of import subject_of
 
 By = Literal["auto", "layer", "block"]
 PAGE, DOCUMENT = "sensitivity.html", "sensitivity.json"
@@ -87,7 +89,7 @@ def measure_sensitivity(
     cache.sweep()
     with cache.in_use(), on_target(ordered.device_url, ordered.profile, settings) as (reached, identity, missing):
         stages = Stages(cache.store(), progress)
-        model = ModelMaker(ordered.project, ordered.settings, stages, cache, progress)
+        model = subject_of(ordered, stages, cache, progress)
         maker = Maker(model, progress)
         made = Made(planned=planned, exported=maker.exported(planned))
         inputs = _some(model, samples)
@@ -147,7 +149,7 @@ def _step(name: str, form: str) -> Step:
     return STEPS[name, form]
 
 
-def _some(model: ModelMaker, samples: int) -> Finished:
+def _some(model: Subject, samples: int) -> Finished:
     whole = model.calibration()
     stage = Stage(
         name="some calibration inputs",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgegen.compress.steps import STEPS
 from edgegen.core.errors import BuildError, StorageError
+from edgegen.core.models import form_of
+from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.versions import source_digest, versions
 from edgegen.pipeline.make import Maker
@@ -40,7 +43,7 @@ def calibration_spread(maker: Maker, made: Mapping[str, Made], draws: int) -> di
 
 
 def _calibrated(planned: Planned) -> bool:
-    return any(STEPS[step, planned.name.format].calibrated for step in planned.format_steps)
+    return any(STEPS[step, form_of(planned.name.format)].calibrated for step in planned.format_steps)
 
 
 def _spread(maker: Maker, planned: Planned, parent: Made, draws: int) -> dict[str, Any]:
@@ -55,13 +58,18 @@ def _spread(maker: Maker, planned: Planned, parent: Made, draws: int) -> dict[st
         settings={"output": maker.model.output},
         tools={**versions(TOOLS["torch"]), "edgegen": source_digest("metrics", "bench")},
     )
-    return dict(maker.stages.run(stage, lambda _: _measured(reference, drawn, maker.model.output)).record)
+
+    def work(_: Path) -> dict[str, Any]:
+        return _measured(
+            maker.compared(planned, load_outputs(reference.files[OUTPUTS].path)), drawn, maker.model.output
+        )
+
+    return dict(maker.stages.run(stage, work).record)
 
 
-def _measured(reference: Finished, drawn: Sequence[Finished], output: str) -> dict[str, Any]:
+def _measured(expected: Tensors, drawn: Sequence[Finished], output: str) -> dict[str, Any]:
     from edgegen.bench.quality import paired_quality
 
-    expected = load_outputs(reference.files[OUTPUTS].path)
     found = [paired_quality(expected, load_outputs(done.files[OUTPUTS].path), output) for done in drawn]
     return {
         key: {"low": min(figures[key] for figures in found), "high": max(figures[key] for figures in found)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load, nearest
@@ -166,6 +166,17 @@ class Narrows(Protocol):
 
         Every group counts a number of the settings: see ``narrowing.narrowed``.
         """
+
+
+@runtime_checkable
+class ReadsBlocks(Protocol):
+    """What a family of models of sequences does besides, whose tokens a program can write."""
+
+    def generation(self, settings: Any) -> dict[str, Any]:
+        """How a program feeds the deployed step, JSON-ready: see ``edgegen_runtime.generate.read_rules``."""
+
+    def reading_blocks(self, settings: Any) -> Any | None:
+        """Settings of the same weights as they read a block of a prompt at once; None: they do not."""
 
 
 def can_narrow(name: str, settings: Any = None) -> str:

@@ -201,7 +201,7 @@ class Layer(nn.Module):
         shares = torch.softmax(torch.cat((before, now), dim=3), dim=3)
         found = torch.matmul(shares[..., :-1], values) + shares[..., -1:] * value
         x = x + self.mixes(found.reshape(batch, self.heads * self.length))
-        return x + self._hidden(x), key[:, :, 0], value[:, :, 0]
+        return x + self.hidden(x), key[:, :, 0], value[:, :, 0]
 
     def whole(self, x: Tensor, added: Tensor, rate: float, noise: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """A row: x (batch, tokens, width); ``added`` (heads, tokens, tokens). Keys (batch, heads, tokens, ...)."""
@@ -214,9 +214,10 @@ class Layer(nn.Module):
         shares = torch.softmax(torch.matmul(query, key.transpose(2, 3)) + added, dim=3)
         found = torch.matmul(shares, value).transpose(1, 2).reshape(batch, tokens, self.heads * self.length)
         x = x + dropped(self.mixes(found), rate, noise)
-        return x + dropped(self._hidden(x), rate, noise), key, value
+        return x + dropped(self.hidden(x), rate, noise), key, value
 
-    def _hidden(self, x: Tensor) -> Tensor:
+    def hidden(self, x: Tensor) -> Tensor:
+        """What a layer adds behind its attention, of x (..., width)."""
         hidden: Tensor = self.narrows(functional.gelu(self.widens(self.hidden_norm(x)), approximate="tanh"))
         return hidden
 

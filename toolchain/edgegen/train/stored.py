@@ -58,7 +58,7 @@ def load_module(
     import torch
 
     record_path, weights_path = (_find(source, name) for name in names)
-    record = _read_record(record_path)
+    record = read_model_record(record_path)
     build, settings = builder(record, str(record_path))
     weights = _read_weights(weights_path)
     with torch.device("meta"):  # the shapes alone: draws no random numbers and takes no memory
@@ -89,7 +89,12 @@ def _read_bounded(path: Path, limit: int) -> bytes:
     return data
 
 
-def _read_record(path: Path) -> ModelRecord:
+def read_model_record(path: Path) -> ModelRecord:
+    """The record in a JSON file.
+
+    Raises:
+        UsageError: the file is missing, too large or no such record.
+    """
     try:
         plain = json.loads(_read_bounded(path, _RECORD_LIMIT_BYTES))
     except (ValueError, RecursionError) as error:

@@ -15,9 +15,8 @@ from edgegen.compress.distill.taps import renumbered
 from edgegen.compress.lessons import Lessons, step_seed
 from edgegen.compress.prune import narrow
 from edgegen.core.errors import BuildError
-from edgegen.core.models import TensorSpec
 from edgegen.core.records import read_record, write_record
-from edgegen.train.deployed import model_signature
+from edgegen.train.deployed import lasting_signature, model_signature
 from edgegen.train.families import find_family
 from edgegen.train.narrowing import narrowed
 
@@ -43,7 +42,7 @@ def student_settings(family: str, settings: Any, asked: Distilled) -> Any:
         smaller: Any = read_record(find_family(family).settings, plain, "student", "[compress.distilled]")
     else:
         smaller = scaled_alike(family, settings, asked.width, asked.multiple)
-    mine, theirs = _contract(family, smaller), _contract(family, settings)
+    mine, theirs = lasting_signature(family, smaller), lasting_signature(family, settings)
     if mine != theirs:
         raise BuildError(
             "the student would take or give other tensors than its parent",
@@ -58,8 +57,8 @@ def student_settings(family: str, settings: Any, asked: Distilled) -> Any:
 def scaled_alike(family: str, settings: Any, share: float, multiple: int) -> Any:
     """The settings with ``share`` of the channels wherever that leaves inputs and outputs as they are.
 
-    A transformer's heads and a recurrent layer's units stay: what the model remembers goes in and comes out, and a
-    build compares candidates on one set of inputs.
+    A transformer's heads and a recurrent layer's units stay: who wants a student that remembers less asks for it with
+    ``student``.
 
     Raises:
         BuildError: models of the family cannot be narrower.
@@ -132,11 +131,3 @@ def _fresh(family: str, settings: Any, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(step_seed(seed, -3))
         return kind.deployed(kind.build(settings)).eval()
-
-
-def _contract(family: str, settings: Any) -> list[TensorSpec]:
-    """What goes in and comes out, without the memory of a model of sequences: its size is the model's own affair."""
-    takes, gives = model_signature(family, settings)
-    if find_family(family).tokens:
-        return [spec for spec in (*takes, *gives[:1]) if spec.dtype != "float32" or spec in gives]
-    return [*takes, *gives]

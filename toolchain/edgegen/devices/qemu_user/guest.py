@@ -34,6 +34,7 @@ _ADDRESS_SPACE = ("-R", "0x4000000000")  # 256 GiB, reserved and not used; a 32-
 # Exit statuses of the runner (eg_report.h).
 _REFUSED_INPUT, _REFUSED_MODEL, _NO_RUNTIME, _NO_MEMORY = 2, 3, 4, 5
 _SAID_BY_RUNNER = "eg-runner: "
+_ORT_IDENTIFIER = b"ORTM"  # where a flatbuffer has its identifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,9 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
         BuildError: the runtime refuses the model or crashes on it.
         ToolMissingError: the emulator fails or does not finish in time.
     """
-    shutil.copyfile(job.model, folder / "model")
+    # ONNX Runtime knows a file of its own format by the end of its name alone.
+    model = "model.ort" if _is_ort_format(job.model) else "model"
+    shutil.copyfile(job.model, folder / model)
     (folder / "plugin.so").symlink_to(tools.plugin)
     plugin = f"./plugin.so,out={COUNTS}{',clock=1' if job.profile else ''}{'' if job.count else ',count=0'}"
     options = (*(_ADDRESS_SPACE if tools.guest.address_space else ()), *_GUEST_OPTIONS)
@@ -63,7 +66,7 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
     root, more, program = lay_out(tools, job, folder)
     command = [
         *(tools.qemu.program, *options, *more, "-cpu", tools.cpu, "-L", str(root), "-plugin", plugin),
-        *(*program, "model", INPUTS, OUTPUTS, str(job.runs)),
+        *(*program, model, INPUTS, OUTPUTS, str(job.runs)),
         *((PROFILE_PREFIX,) if job.profile else ()),
     ]
     try:
@@ -88,6 +91,12 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
         raise ToolMissingError("the emulator does not start", where=tools.qemu.program, got=error) from error
     if done.returncode != 0:
         raise _failure(tools, job, done.returncode, done.stderr)
+
+
+def _is_ort_format(model: Path) -> bool:
+    """By the identifier in it: files of the store have no names."""
+    with model.open("rb") as stream:
+        return stream.read(8)[4:] == _ORT_IDENTIFIER
 
 
 def _lay_out_runner(tools: Tools, job: Job, folder: Path) -> tuple[Path, list[str], list[str]]:

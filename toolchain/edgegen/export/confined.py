@@ -1,0 +1,175 @@
+"""Foreign files are read in a process of their own, whose memory, time and disk are bounded.
+
+Parsers and runtimes are native code: a crafted file may crash them, or make them take all there is. What happens there
+happens to a process that holds nothing of the build. The bounds are the operating system's (setrlimit); they are no
+sandbox: what must not be executed at all (pickles, expressions, foreign operators) is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from edgegen.core.errors import (
+    BuildError,
+    EdgegenError,
+    ExitCode,
+    StorageError,
+    ToolMissingError,
+    UsageError,
+)
+
+_ANSWER_BYTES, _WORDS_BYTES = 64 << 20, 400
+_PR_SET_PDEATHSIG = 1
+_ERRORS: Mapping[int, type[EdgegenError]] = {
+    ExitCode.USAGE: UsageError,
+    ExitCode.BUILD: BuildError,
+    ExitCode.NOT_JUDGED: ToolMissingError,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a process may take."""
+
+    memory_bytes: int = 6 << 30  # of address space: what libraries map counts too (torch about 4 GiB)
+    seconds: float = 120.0  # of the clock; twice as many of the processor
+    file_bytes: int = 4 << 30  # of a file that it writes
+
+
+def confined(target: str, arguments: Mapping[str, Any], where: Path, bounds: Bounds) -> Any:
+    """What ``module:function`` of edgegen gives for JSON-ready arguments, called in a bounded process.
+
+    Args:
+        where: the foreign file, for errors.
+
+    Raises:
+        UsageError, BuildError, ToolMissingError: as the function raises them.
+        UsageError: the process crashed or went beyond its bounds.
+        StorageError: the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgegen-confined-") as name:
+        folder = Path(name)
+        answer, said = folder / "answer.json", folder / "said"
+        request = {
+            "target": target,
+            "arguments": dict(arguments),
+            "answer": str(answer),
+            "parent": os.getpid(),
+            "memory_bytes": bounds.memory_bytes,
+            "seconds": bounds.seconds,
+            "file_bytes": bounds.file_bytes,
+        }
+        with said.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "edgegen.export.confined"],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": _search_path(), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+            try:
+                process.communicate(json.dumps(request).encode(), timeout=bounds.seconds)
+            except subprocess.TimeoutExpired as error:
+                raise _beyond(where, f"not done after {bounds.seconds:g} s") from error
+            finally:
+                _end(process)
+        return _read(answer, said, process.returncode, where, bounds)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends whatever the process started, too."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _read(answer: Path, said: Path, status: int, where: Path, bounds: Bounds) -> Any:
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise _beyond(where, f"ended after {2 * bounds.seconds:g} s of processor time, or by the system for its memory")
+    if status == 0 and answer.is_file() and answer.stat().st_size <= _ANSWER_BYTES:
+        told = json.loads(answer.read_bytes())
+        if "error" not in told:
+            return told["given"]
+        if told["error"]["memory"]:
+            raise _beyond(where, f"more than {bounds.memory_bytes >> 30} GiB of memory")
+        fields = {key: told["error"][key] for key in ("where", "got", "expected", "next_step")}
+        kind = StorageError if told["error"]["storage"] else _ERRORS.get(told["error"]["exit_code"], EdgegenError)
+        raise kind(told["error"]["what"], **fields)
+    words = said.read_bytes()[-_WORDS_BYTES:].decode("utf-8", "replace")
+    raise UsageError(
+        "the model file brings down the program that reads it",
+        where=str(where),
+        got=f"{signal.Signals(-status).name if status < 0 else f'exit status {status}'}: {words}",
+        expected="a whole model file of a common exporter",
+        next_step="check that the download or the export finished",
+    )
+
+
+def _beyond(where: Path, got: str) -> UsageError:
+    return UsageError(
+        "reading the model file takes more than a model file may",
+        where=str(where),
+        got=got,
+        expected="a model that a small device can run",
+        next_step="check what the file declares, or make the model smaller",
+    )
+
+
+def _search_path() -> str:
+    """Where this process finds edgegen and its runtime package."""
+    return os.pathsep.join(dict.fromkeys(path for path in sys.path if path and Path(path).is_dir()))
+
+
+# -- in the process ----------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Reads a request from stdin, bounds this process, calls the function and writes what came of it."""
+    request = json.load(sys.stdin)
+    _die_with(request["parent"])
+    for limit, most in (
+        (resource.RLIMIT_AS, request["memory_bytes"]),
+        (resource.RLIMIT_CPU, int(2 * request["seconds"])),
+        (resource.RLIMIT_FSIZE, request["file_bytes"]),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (allowed, allowed))
+    module, _, function = request["target"].partition(":")
+    try:
+        told: dict[str, Any] = {"given": getattr(import_module(module), function)(**request["arguments"])}
+    except EdgegenError as error:
+        told = {"error": {**error.to_dict(), "storage": isinstance(error, StorageError), "memory": False}}
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "alloc" not in str(error):
+            raise
+        told = {"error": {"memory": True}}
+    Path(request["answer"]).write_text(json.dumps(told), encoding="utf-8")
+    return 0
+
+
+def _die_with(parent: int) -> None:
+    """A build that is killed leaves no reader behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

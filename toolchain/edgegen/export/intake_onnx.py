@@ -1,0 +1,186 @@
+"""ONNX files from elsewhere, taken in: fixed shapes, weights inside, a sample axis on every end, run once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegen.core.errors import BuildError
+from edgegen.core.ports import Tensors
+from edgegen.export.census import census
+from edgegen.export.drawable import draws_of, trial_row
+from edgegen.export.host_runtime import run_on_host
+from edgegen.export.onnx_file import graphs, read_onnx, refuse_random_operators, write_onnx
+from edgegen.export.opened import open_model
+from edgegen.export.opened_onnx import given_shapes
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+_INNER = "{}__without_samples"
+
+
+def take_in_onnx(
+    file: Path, shapes: Mapping[str, tuple[int, ...]], target: Path, samples: Path | None = None
+) -> dict[str, Any]:
+    """See ``intake.take_in``."""
+    opened = open_model(file, shapes)
+    model = read_onnx(file)
+    given_shapes(model, shapes, str(file))
+    _drop_stored_inputs(model)
+    refuse_random_operators(model, str(file))
+    row = trial_row(draws_of(opened, opened.inputs), [_one_sample(value) for value in model.graph.input], samples)
+    _fix_outputs(model, file, row)
+    added = [value.name for value in model.graph.input if _add_input_axis(model, value)]
+    added += [value.name for value in model.graph.output if _add_output_axis(model, value)]
+    write_onnx(model, target)
+    if not _is_countable(target):
+        _fold(target)
+    inputs, outputs = ([_spec(value) for value in side] for side in (model.graph.input, model.graph.output))
+    # What the runtime refuses is told here, where it can do no harm.
+    run_on_host(target, "onnx", row)
+    return {"inputs": inputs, "outputs": outputs, "axes_added": added}
+
+
+def _is_countable(target: Path) -> bool:
+    """Whether onnx infers the shapes that its work is counted by."""
+    try:
+        census(target, "onnx")
+    except BuildError:
+        return False
+    return True
+
+
+def _fold(target: Path) -> None:
+    """Computes whatever does not depend on an input: shapes that are reckoned inside become numbers."""
+    from edgegen.export.quiet import quiet
+    from edgegen_runtime.session import onnx_runtime, onnx_runtime_errors
+
+    runtime, folded = onnx_runtime(), target.with_suffix(".folded")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folded)
+    options.log_severity_level = 4
+    try:
+        with quiet():
+            runtime.InferenceSession(target.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except onnx_runtime_errors() as error:
+        raise BuildError("the runtime onnxruntime refuses the model", where=str(target), got=error) from error
+    model = read_onnx(folded)
+    folded.unlink()
+    write_onnx(model, target)
+
+
+def _drop_stored_inputs(model: ModelProto) -> None:
+    """Before IR 4 every constant was listed as an input, too."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in stored]
+    copies = [type(value).FromString(value.SerializeToString()) for value in kept]
+    del model.graph.input[:]
+    model.graph.input.extend(copies)
+
+
+def _fix_outputs(model: ModelProto, file: Path, row: Tensors) -> None:
+    """Gives every output the shape that onnx infers, else the one that the runtime finds."""
+    from onnx import helper
+
+    found = _given(model, file, row)
+    for value in model.graph.output:
+        array = found[value.name]
+        element = value.type.tensor_type.elem_type or helper.np_dtype_to_tensor_dtype(array.dtype)
+        value.CopyFrom(helper.make_tensor_value_info(value.name, element, array.shape))
+
+
+def _given(model: ModelProto, file: Path, row: Tensors) -> dict[str, Any]:
+    """The outputs for a row of the inputs, straight from the runtime: shapes as they really are."""
+    from edgegen.export.quiet import quiet
+    from edgegen_runtime.session import ModelRefusedError, OnnxSession
+
+    axes = {spec["name"]: spec["shape"] for spec in map(_spec, model.graph.input)}
+    trial = {name: array.reshape(axes[name]) for name, array in row.items()}
+    try:
+        with quiet():
+            return OnnxSession(model.SerializeToString()).infer(trial)
+    except ModelRefusedError as error:
+        raise BuildError(
+            "the runtime onnxruntime refuses the model",
+            where=str(file),
+            got=error,
+            next_step="export it with operators that onnxruntime has on a CPU; edgegen check names them",
+        ) from error
+
+
+def _add_input_axis(model: ModelProto, value: ValueInfoProto) -> bool:
+    axes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    if axes[:1] == [1]:
+        return False
+    inner = _INNER.format(value.name)
+    _rename_uses(model, value.name, inner)
+    for output in model.graph.output:
+        if output.name == inner:
+            raise BuildError(f"the model gives its input {value.name!r} as it is", expected="an output of an operator")
+    _reshape(model, value.name, inner, axes, first=True)
+    _set_axes(value, [1, *axes])
+    return True
+
+
+def _add_output_axis(model: ModelProto, value: ValueInfoProto) -> bool:
+    axes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    if axes[:1] == [1]:
+        return False
+    inner = _INNER.format(value.name)
+    _rename_uses(model, value.name, inner)
+    for node in model.graph.node:
+        node.output[:] = [inner if name == value.name else name for name in node.output]
+    for tensor in model.graph.initializer:
+        tensor.name = inner if tensor.name == value.name else tensor.name
+    _reshape(model, inner, value.name, [1, *axes], first=False)
+    _set_axes(value, [1, *axes])
+    return True
+
+
+def _rename_uses(model: ModelProto, name: str, inner: str) -> None:
+    """In bodies too: what stands outside is known there by its name."""
+    for graph in graphs(model):
+        for node in graph.node:
+            node.input[:] = [inner if item == name else item for item in node.input]
+        if graph is not model.graph:
+            for output in graph.output:
+                output.name = inner if output.name == name else output.name
+
+
+def _reshape(model: ModelProto, source: str, result: str, axes: Sequence[int], *, first: bool) -> None:
+    from onnx import TensorProto, helper
+
+    shape = f"{result}__axes"
+    model.graph.initializer.append(helper.make_tensor(shape, TensorProto.INT64, [len(axes)], list(axes)))
+    node = helper.make_node("Reshape", [source, shape], [result])
+    if first:
+        model.graph.node.insert(0, node)
+    else:
+        model.graph.node.append(node)
+
+
+def _set_axes(value: ValueInfoProto, axes: Sequence[int]) -> None:
+    dims = value.type.tensor_type.shape
+    del dims.dim[:]
+    for axis in axes:
+        dims.dim.add(dim_value=axis)
+
+
+def _spec(value: ValueInfoProto) -> dict[str, Any]:
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    return {
+        "name": value.name,
+        "dtype": str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)),
+        "shape": [axis.dim_value for axis in tensor.shape.dim],
+    }
+
+
+def _one_sample(value: ValueInfoProto) -> dict[str, Any]:
+    """The end as it will be with its sample axis."""
+    spec = _spec(value)
+    return spec if spec["shape"][:1] == [1] else {**spec, "shape": [1, *spec["shape"]]}
