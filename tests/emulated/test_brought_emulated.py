@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from emulated_presence import TOOLS_CACHE
+from onnx import helper
 
 import edgegen
 from edgegen.core.cache import Cache
 from edgegen.devices.qemu_user import Tools
-from support.onnx_models import convolutional, image_inputs
+from support.onnx_models import constant, convolutional, image_inputs, write_model
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,39 @@ def built(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Any:
         overrides=('compress.recipes=["float32", "static-int8"]',),
         cache=Cache(cache),
     )
+
+
+def test_brought_state_is_rolled_out_on_the_core(tools: Tools, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["state_in", "half"], ["faded"]),
+        helper.make_node("Gemm", ["x", "w"], ["fresh"]),
+        helper.make_node("Add", ["faded", "fresh"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["state_out"]),
+        helper.make_node("Gemm", ["state_out", "w"], ["y"]),
+    ]
+    weight = np.random.default_rng(1).standard_normal((16, 16)) / 2
+    constants = [constant("half", 0.5), constant("w", weight)]
+    folder = write_model(tmp_path / "m", nodes, constants, {"x": [1, 16], "state_in": [1, 16]}, ["y", "state_out"])
+    (tmp_path / "tools").symlink_to(TOOLS_CACHE / "tools")
+    built = edgegen.build(
+        model=folder / "model.onnx",
+        target="raspberrypi4",
+        out=tmp_path / "out",
+        overrides=(
+            'compress.recipes=["float32", "weight-int8"]',
+            'export.formats=["onnx"]',
+            "quality.samples=8",
+            "model.sequence=4",
+        ),
+        cache=Cache(tmp_path),
+    )
+    assert built.exit_code == 0
+    assert built.document["model"]["state"] == {"state_in": "state_out"}
+    for item in built.document["candidates"]:
+        # Four steps on the core's own kernels come to what this host's come to: each lives with its own state.
+        assert item["quality"]["cross_isa"]["sqnr_db_mean"] > 60
+    golden = np.load(built.folder / "files" / "golden.npz")
+    assert np.array_equal(golden["input/state_in"][1:4], golden["output/state_out"][0:3])
 
 
 def test_brought_model_is_counted_and_shipped(built: Any) -> None:

@@ -252,13 +252,13 @@ HOSTILE_MODELS: dict[str, HostileModel] = {
         "m.onnx",
         3,
         _onnx(lambda: small(inputs=[helper.make_tensor_value_info("x", TensorProto.FLOAT, [0, 4])])),
-        "no elements",
+        "EG105",
     ),
     "weights that are not numbers": _case(
-        "m.onnx", 3, _onnx(lambda: small(weight=np.full((4, 3), np.nan, np.float32))), "not numbers"
+        "m.onnx", 3, _onnx(lambda: small(weight=np.full((4, 3), np.nan, np.float32))), "EG301"
     ),
     "an old opset": _case("m.onnx", 3, _onnx(lambda: small(opset=8)), "opset"),
-    "texts": _case("m.onnx", 3, _onnx(_texts), "no tensor of numbers"),
+    "texts": _case("m.onnx", 3, _onnx(_texts), "EG206"),
     "a random operator": _case(
         "m.onnx",
         3,

@@ -81,7 +81,7 @@ class Brought:
     """What can be made of a model that came as a file, as its bytes say."""
 
     came_as: str  # what people call its format
-    forms: tuple[str, ...]  # formats that it can be built in
+    forms: tuple[str, ...]  # those that it can be had in (``core.models.form_of`` of a format)
     integers: bool  # quantized already
     calibrated: bool  # whether real samples came with it
 

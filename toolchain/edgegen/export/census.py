@@ -109,13 +109,21 @@ def declared_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]
 
 
 def _with_plain_products(model: ModelProto) -> ModelProto:
-    """The model with a MatMul in place of every MatMulNBits, behind which onnx's inference would know no shape."""
+    """The model with ONNX's own operators in place of quantized ones that are onnxruntime's alone: onnx's inference
+    would know no shape behind them.
+    """
     from onnx import TensorProto, helper
 
-    if not any(node.op_type == "MatMulNBits" for node in model.graph.node):
+    if not any(node.op_type in ("MatMulNBits", "DynamicQuantizeLSTM") for node in model.graph.node):
         return model
     copy: ModelProto = type(model).FromString(model.SerializeToString())
     for place, node in enumerate(copy.graph.node):
+        if node.op_type == "DynamicQuantizeLSTM" and len(node.input) > 2:
+            weights = [f"{name}_expanded_{place}" for name in node.input[1:3]]
+            copy.graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in weights)
+            node.op_type, node.domain = "LSTM", ""
+            node.input[:] = [node.input[0], *weights]
+            continue
         sizes = {attribute.name: attribute.i for attribute in node.attribute}
         if node.op_type != "MatMulNBits" or not {"K", "N"} <= sizes.keys() or len(node.input) < 2:
             continue
@@ -164,6 +172,10 @@ def _macs_of_node(node: NodeProto, shapes: Shapes, where: str) -> int:
     if kind == "MatMulNBits":
         sizes = {attribute.name: attribute.i for attribute in node.attribute}
         return math.prod(shape(node.input[0])) * int(sizes["N"])
+    if kind == "DynamicQuantizeLSTM":
+        length, batch, _ = shape(node.input[0])
+        directions, width, gates_hidden = shape(node.input[1])
+        return length * batch * directions * gates_hidden * (width + gates_hidden // _ONNX_GATES["LSTM"])
     if kind in _ONNX_GATES:
         length, batch, _ = shape(node.input[0])
         directions, gates_hidden, width = shape(node.input[1])

@@ -14,12 +14,16 @@ from typing import Any
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.models import FORMATS
+from edgegen.core.targets import TargetProfile, load_target
+from edgegen.export.check.rules import checked
 from edgegen.export.drawable import draws_of
 from edgegen.export.opened import OpenedModel, Value, open_model
 from edgegen.export.state_pairs import check_state, state_pairs
 from edgegen.export.traced_names import output_names
 
-OLDEST_OPSET = 11
+WEIGHTS_ALONE = "EG107"
+"""Weights without a network are of use here where the project names their class."""
+
 _SAMPLES = re.compile(r"\?|n|b|bs|none|unk_*\d*|.*batch.*|samples?|num_samples", re.IGNORECASE)
 """Names of a first axis that counts samples: edgegen runs one at a time."""
 _BATCH = re.compile(r"batch(_?size)?", re.IGNORECASE)
@@ -27,13 +31,19 @@ _BATCH = re.compile(r"batch(_?size)?", re.IGNORECASE)
 
 
 def describe(
-    path: str, shapes: Mapping[str, Sequence[int]], state: Mapping[str, str], module: str = ""
+    path: str,
+    shapes: Mapping[str, Sequence[int]],
+    state: Mapping[str, str],
+    target: str,
+    project: str,
+    module: str = "",
 ) -> dict[str, Any]:
     """What the file takes and gives and what can be done with it.
 
     Args:
         shapes: input -> the shape that it shall have.
         state: input -> the output that feeds it, as a person wrote it; empty: as names and shapes tell beyond doubt.
+        target: name of the target that it is to run on; ``project`` is the folder whose own targets are known too.
         module: class whose weights the file holds.
 
     Returns:
@@ -46,7 +56,7 @@ def describe(
     """
     file = Path(path)
     opened, complete = _opened(file, {name: tuple(axes) for name, axes in shapes.items()}, module)
-    refuse_unusable(opened)
+    refuse_unusable(opened, load_target(target, Path(project)))
     inputs = opened.inputs
     if opened.format == "safetensors":
         inputs = tuple(Value(name=name, dtype="float32", dims=axes) for name, axes in complete.items())
@@ -96,7 +106,6 @@ def take_in(
     """
     file, target = Path(path), Path(folder) / FORMATS[form]
     opened, complete = _opened(file, {name: tuple(axes) for name, axes in shapes.items()}, module)
-    refuse_unusable(opened)
     if opened.format in ("pt2", "safetensors"):
         from edgegen.export.intake_program import convert_program
 
@@ -111,42 +120,18 @@ def take_in(
     return take_in_litert(file, target, Path(samples) if samples else None)
 
 
-def refuse_unusable(opened: OpenedModel) -> None:
-    """Raises BuildError for whole files that no device could run."""
-    where = str(opened.path)
-    # A model of foreign operators alone names no opset of ONNX; the runtime has a word on those.
-    opset = opened.opsets.get("", opened.opsets.get("ai.onnx", OLDEST_OPSET))
-    if opened.format == "onnx" and opset < OLDEST_OPSET:
-        raise BuildError(
-            "the model is of an opset that is too old",
-            where=where,
-            got=opset,
-            expected=f"opset {OLDEST_OPSET} or later",
-            next_step=f"onnx.version_converter.convert_version(model, {OLDEST_OPSET + 2}), or export it again",
-        )
-    broken = [constant.name for constant in opened.constants() if constant.nans]
-    if broken:
-        raise BuildError(
-            "weights of the model are not numbers",
-            where=where,
-            got=f"NaN in {', '.join(broken[:4])}" + (f" and {len(broken) - 4} more" if len(broken) > 4 else ""),
-            next_step="export a checkpoint from before its training diverged",
-        )
-    if opened.format == "safetensors":
+def refuse_unusable(opened: OpenedModel, profile: TargetProfile) -> None:
+    """Raises BuildError for whole files that preflight rules know to be of no use on the target; names the rules."""
+    wrong = [item for item in checked(opened, profile) if item.severity == "error" and item.rule != WEIGHTS_ALONE]
+    if not wrong:
         return
-    for side, values in (("takes", opened.inputs), ("gives", opened.outputs)):
-        if not values:
-            raise BuildError(f"the model {side} nothing", where=where, expected="at least one input and one output")
-        for value in values:
-            if value.dtype and not re.fullmatch(r"bool|u?int(8|16|32|64)|float(16|32|64)", value.dtype):
-                raise BuildError(
-                    f"{value.name!r} is no tensor of numbers",
-                    where=where,
-                    got=value.dtype,
-                    expected="arrays of a type that numpy has",
-                )
-            if value.dims is not None and 0 in value.dims:
-                raise BuildError(f"{value.name!r} has no elements", where=where, got=list(value.dims))
+    first, others = wrong[0], sorted({item.rule for item in wrong[1:]} - {wrong[0].rule})
+    raise BuildError(
+        f"the model cannot be built for {profile.name}: {first.rule}, {first.message}",
+        where=f"{opened.path}, {first.where}" if first.where else str(opened.path),
+        got=f"also {', '.join(others)}" if others else None,
+        next_step=f"{first.fix}; edgegen check tells more",
+    )
 
 
 def _opened(

@@ -29,7 +29,8 @@ NOT_PORTABLE = "com.microsoft.nchwc"
 def convert(source: Path, folder: Path, isa: str) -> None:
     """Writes ``model.ort`` and the list of its operators.
 
-    Equal models give equal graphs but not equal bytes: the order of some tables differs from save to save. So a bundle with this file is the one kind whose digest another machine does not repeat.
+    Equal models give equal graphs but not equal bytes: the order of some tables differs from save to save. So a bundle
+    with this file is the one kind whose digest another machine does not repeat.
 
     Args:
         isa: of the target, as its profile names it.

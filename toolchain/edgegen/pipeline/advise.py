@@ -24,7 +24,7 @@ from edgegen.pipeline.data import DataMaker
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.on_target import on_target
-from edgegen.pipeline.order import Order, order
+from edgegen.pipeline.order import Order, order, refuse_file
 from edgegen.pipeline.plan import PARENT
 from edgegen.pipeline.probes import HELD_BACK_RATIO, Bench, ProbeData, offered_files
 from edgegen.train.proposals import (
@@ -87,6 +87,7 @@ def advise_project(
     begun = time.monotonic()
     cache, progress = cache or Cache(), progress or Silent()
     found, written = _load(project, tuple(overrides))
+    refuse_file(found)
     if task is not None and task not in TASKS:
         raise UsageError("unknown task", where="--task", got=task, expected=f"one of {', '.join(TASKS)}")
     data = read_record(DataSettings, found.data, "data", found.source)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, UsageError
-from edgegen.core.models import FORMATS
+from edgegen.core.models import FORMATS, form_of
 from edgegen.core.ports import Progress, Tensors
 from edgegen.core.project import Project
 from edgegen.core.records import write_record
@@ -91,8 +91,7 @@ class BroughtModel:
 
     def trained(self) -> Finished:
         """What the file takes and gives; no file of its own: see ``converted``."""
-        forms = [form for form in self.project.formats if form in self._forms()]
-        taken = self.converted(forms[0] if forms else self._forms()[0])
+        taken = self.converted(self._form)
         stage = Stage(
             name="model file",
             version=1,
@@ -160,8 +159,11 @@ class BroughtModel:
 
         return self.stages.run(stage, work)
 
-    def _forms(self) -> tuple[str, ...]:
-        return self.given.brought.forms
+    @property
+    def _form(self) -> str:
+        """The form whose float file says what the model gives: the first that the project builds."""
+        forms = self.given.brought.forms
+        return next((form_of(name) for name in self.project.formats if form_of(name) in forms), forms[0])
 
     def features(self) -> Finished:
         """See Subject: nobody has classes to look at its images with."""
@@ -223,8 +225,7 @@ class BroughtModel:
     def _drawn(self, name: str, role: str, samples: int, seed: int) -> Finished:
         """Inputs of the first form's file; of a model with state, each step's state is what that file gave before."""
         trained = self.trained()
-        forms = [form for form in self.project.formats if form in self._forms()] or list(self._forms())
-        file = self.converted(forms[0])
+        file = self.converted(self._form)
         source = self._source(role)
         stage = Stage(
             name=name,
@@ -241,7 +242,7 @@ class BroughtModel:
                 "output": self.output,
             },
             tools={
-                **versions(TOOLS[forms[0]]),
+                **versions(TOOLS[self._form]),
                 "edgegen": source_digest("export", "pipeline"),
                 "edgegen_runtime": driver_digest(),
             },
@@ -252,8 +253,8 @@ class BroughtModel:
             if self.given.state:
                 # Made up, a state is nothing that the model could ever have come into.
                 begun = inputs if source else {**inputs, **{name: 0 * inputs[name] for name in self.given.state}}
-                path = file.files[FORMATS[forms[0]]].path
-                inputs = dict(self.fed(begun, self.run_on_host(path, forms[0], begun)))
+                path = file.files[FORMATS[self._form]].path
+                inputs = dict(self.fed(begun, self.run_on_host(path, self._form, begun)))
             if labels is not None:
                 _save_array(folder / TARGETS_FILE, labels)
             elif expected:

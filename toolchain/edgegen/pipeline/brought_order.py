@@ -57,8 +57,11 @@ class Given:
         )
 
 
-def look_at(project: Project) -> Given:
-    """Reads ``[model]``, looks at the file in a bounded process, and holds the samples against it.
+def look_at(project: Project, target: str) -> Given:
+    """Reads ``[model]``, looks at the file in a bounded process, and holds rules and samples against it.
+
+    Args:
+        target: name of the target that the model is to run on.
 
     Raises:
         UsageError: a key, the file, a shape, a state, or a file with samples is wrong.
@@ -73,6 +76,8 @@ def look_at(project: Project) -> Given:
             "path": str(path),
             "shapes": _shapes(settings, project.source),
             "state": _state(settings, project.source),
+            "target": target,
+            "project": str(project.folder),
             "module": settings.module,
         },
         path,

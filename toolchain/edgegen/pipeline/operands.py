@@ -15,10 +15,11 @@ from edgegen.core.ports import Progress
 from edgegen.core.project import Project
 from edgegen.core.stages import Finished, Stages
 from edgegen.pipeline.make import Maker
-from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.order import order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.prove import Made
+from edgegen.pipeline.subject import Subject
+from edgegen.pipeline.subject_of import subject_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +127,7 @@ class ProjectCandidates:
         self._overrides = overrides
         self._cache = cache
         self._progress = progress
-        self._model: ModelMaker | None = None
+        self._model: Subject | None = None
         self._planned: dict[str, Planned] = {}
 
     def named(self, name: str) -> Operand:
@@ -160,10 +161,10 @@ class ProjectCandidates:
             calibration=maker.calibration(planned),
         )
 
-    def _opened(self, target: str) -> ModelMaker:
+    def _opened(self, target: str) -> Subject:
         if self._model is None:
             ordered = order(self._project, target=target, device=self._device, overrides=self._overrides)
             self._planned = {str(item.name): item for item in ordered.planned}
             stages = Stages(self._cache.store(), self._progress)
-            self._model = ModelMaker(ordered.project, ordered.settings, stages, self._cache, self._progress)
+            self._model = subject_of(ordered, stages, self._cache, self._progress)
         return self._model

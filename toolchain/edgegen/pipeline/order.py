@@ -55,6 +55,12 @@ def read_settings(project: Project) -> Settings:
         UsageError: unknown family, unknown key, or a value that is not usable; or a model that came as a file, which
             has nothing to be trained or drawn from.
     """
+    refuse_file(project)
+    return _settings(project, read_family(project.family, project.model, project.source)[1])
+
+
+def refuse_file(project: Project) -> None:
+    """Raises UsageError for a project whose model came as a file: for commands that go through data and training."""
     if project.family == FILE_FAMILY:
         raise UsageError(
             "the model came as a file: there is no data and no training to go through",
@@ -62,7 +68,6 @@ def read_settings(project: Project) -> Settings:
             got=project.model.get("file"),
             next_step="edgegen build, edgegen search, edgegen sensitivity and edgegen compress take such a model",
         )
-    return _settings(project, read_family(project.family, project.model, project.source)[1])
 
 
 def _settings(project: Project, model: Any) -> Settings:
@@ -113,7 +118,7 @@ def order(
     if not isinstance(project, Project):
         project = load_project(project, tuple(overrides))
     profile = load_target(target, project.folder)
-    project, settings, refused = _looked_at(project)
+    project, settings, refused = _looked_at(project, profile.name)
     gated = {name: metric for name, metric in METRICS.items() if metric.kind != "unpaired"}
     own = project.budget_tables(profile.name, target)
     # The profile's own hold where the project states none of that name; verdicts say whose they are.
@@ -138,7 +143,7 @@ def order(
     )
 
 
-def _looked_at(project: Project) -> tuple[Project, Settings, EdgegenError | None]:
+def _looked_at(project: Project, target: str) -> tuple[Project, Settings, EdgegenError | None]:
     """The project with what its model file allows, where its model is one; its settings; and why the file cannot be
     used, although it can be read.
 
@@ -150,7 +155,7 @@ def _looked_at(project: Project) -> tuple[Project, Settings, EdgegenError | None
     from edgegen.pipeline.brought_order import look_at
 
     try:
-        given = look_at(project)
+        given = look_at(project, target)
     except (BuildError, ToolMissingError) as error:
         nothing = Brought(came_as="a file", forms=(), integers=False, calibrated=False)
         return replace(project, brought=nothing), _settings(project, None), error

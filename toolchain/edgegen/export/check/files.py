@@ -46,8 +46,8 @@ def open_shape(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
             )
 
 
-def empty_input(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
-    for value in model.inputs:
+def empty_end(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
+    for value in (*model.inputs, *model.outputs):
         if value.dims is not None and 0 in value.dims:
             yield Seen(message=f"an axis of length 0: {list(value.dims)}", where=value.name)
 

@@ -34,7 +34,7 @@ RULES: Sequence[Rule] = (
         "give it with --shape NAME=1,3,224,224",
     ),
     _rule(
-        "EG105", "error", files.empty_input, "axis of length 0", "there is nothing to infer from",
+        "EG105", "error", files.empty_end, "axis of length 0", "there is nothing to infer from",
         "export it with the size that is used",
     ),
     _rule(
