@@ -67,7 +67,7 @@ def test_targets_lists_what_is_there_with_what_it_is(project: Path, cache: Path)
     assert rows["raspberrypi5"]["cost_model"] == "uncalibrated"
     assert rows["raspberrypi2"]["isa"] == "armv7l"
     assert rows["nvidia-gpu"]["device"] == "gpu:"
-    assert list(rows["raspberrypi4"]["runtimes"]) == ["onnx", "litert"]
+    assert list(rows["raspberrypi4"]["runtimes"]) == ["onnx", "litert", "ort"]
 
 
 @pytest.mark.parametrize(("required", "code"), [(True, 4), (False, 0)])

@@ -110,7 +110,8 @@ def _read(answer: Path, said: Path, status: int, where: Path, bounds: Bounds) ->
         fields = {key: told["error"][key] for key in ("where", "got", "expected", "next_step")}
         kind = StorageError if told["error"]["storage"] else _ERRORS.get(told["error"]["exit_code"], EdgegenError)
         raise kind(told["error"]["what"], **fields)
-    words = said.read_bytes()[-_WORDS_BYTES:].decode("utf-8", "replace")
+    words = said.read_bytes()[-_WORDS_BYTES:].decode("utf-8", "replace").strip()
+    words = words.rpartition("\n")[2] if status > 0 else words  # of a traceback its last line says what it was
     raise UsageError(
         "the model file brings down the program that reads it",
         where=str(where),
