@@ -57,6 +57,13 @@ def test_round_without_a_winner_says_so() -> None:
     assert [row["won"] for row in tournament_rows({"tournament": [only]})[0]["entries"]] == [False, False]
 
 
+def test_what_could_not_be_judged_is_not_said_to_lose() -> None:
+    (none,) = tournament([_candidate("a@onnx", status="unmeasured"), _candidate("a@litert", status="unmeasured")])
+    assert (none["winner"], none["why"]) == (None, "no format of it is known to keep every required budget")
+    (one,) = tournament([_candidate("a@onnx", instructions=5), _candidate("a@litert", status="unmeasured")])
+    assert one["why"] == "the only format of it that is known to keep every required budget"
+
+
 def test_candidate_that_costs_more_than_its_float_model_loses_to_one_that_does_not() -> None:
     alarmed = _candidate("q@onnx", instructions=5, alarms=("costs more",))
     (only,) = tournament([alarmed, _candidate("q@litert", instructions=6)])

@@ -39,11 +39,13 @@ def _won(entries: list[Candidate]) -> dict[str, Any]:
     keeping = sorted(
         (item for item in entries if item.status in _KEEPS), key=lambda item: (bool(item.alarms), cost(item))
     )
+    # What could not be judged may keep them all the same.
+    keeps = "is known to keep" if any(item.status == "unmeasured" for item in entries) else "keeps"
     if not keeping:
-        return {"winner": None, "why": "no format of it keeps every required budget"}
+        return {"winner": None, "why": f"no format of it {keeps} every required budget"}
     winner = keeping[0]
     if len(keeping) == 1:
-        return {"winner": winner.name, "why": "the only format of it that keeps every required budget"}
+        return {"winner": winner.name, "why": f"the only format of it that {keeps} every required budget"}
     return {"winner": winner.name, "why": _why(winner, keeping[1])}
 
 
