@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.lazy import load
-from edgegen.export.onnx import OPSET
 from edgegen.export.onnx_file import write_onnx
 from edgegen.export.opened import OpenedModel
 from edgegen.export.quiet import quiet
@@ -53,8 +52,13 @@ def convert_program(
     else:
         program, names = _traced(opened.path, shapes, module, settings, code)
     count = sum(spec.kind.name == "USER_OUTPUT" for spec in program.graph_signature.output_specs)
-    convert = _to_onnx if form == "onnx" else _to_litert
-    convert(program, names, output_names(count), target, opened.path)
+    if form == "onnx":
+        from edgegen.export.onnx import exported_onnx
+
+        where = str(opened.path)
+        write_onnx(exported_onnx(program, names, output_names(count), what="the program", where=where), target)
+    else:
+        _to_litert(program, names, output_names(count), target, opened.path)
 
 
 def _loaded(path: Path) -> ExportedProgram:
@@ -175,34 +179,6 @@ def _made(module: str, settings: Mapping[str, Any], code: Path) -> nn.Module:
     with foreign("the class cannot be made with [model.settings]", "[model] module", source.folder):
         model: nn.Module = found(**settings)
     return model
-
-
-def _to_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], target: Path, path: Path) -> None:
-    import torch
-
-    reason: Exception | None = None
-    with quiet() as last_words:
-        try:
-            exported = torch.onnx.export(
-                program,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=inputs,
-                output_names=outputs,
-                external_data=False,
-                verbose=False,
-            )
-        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-            reason, exported = error, None
-        noise = last_words()
-    if exported is None:
-        raise BuildError(
-            "the program cannot be exported to ONNX",
-            where=str(path),
-            got=f"{type(reason).__name__}: {reason or noise}",
-            next_step="replace the operator that it names with ones that ONNX has",
-        ) from reason
-    write_onnx(exported.model_proto, target)
 
 
 def _to_litert(program: ExportedProgram, inputs: list[str], outputs: list[str], target: Path, path: Path) -> None:

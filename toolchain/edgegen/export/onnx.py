@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import torch
@@ -12,6 +14,9 @@ from edgegen.core.models import FORMATS
 from edgegen.export.onnx_file import read_onnx, refuse_random_operators, write_onnx
 from edgegen.export.program import load_module, trace
 from edgegen.export.quiet import quiet
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 OPSET = 20
 
@@ -24,32 +29,46 @@ def convert(source: Path, folder: Path) -> None:
     """
     module, inputs, outputs = load_module(source)
     program = trace(module, inputs, str(source))
+    names = [[spec.name for spec in side] for side in (inputs, outputs)]
+    model = exported_onnx(program, *names, what="the generator", where=str(source))
     path = folder / FORMATS["onnx"]
+    refuse_random_operators(model, str(source))
+    write_onnx(model, path)
+    read_onnx(path)
+
+
+def exported_onnx(
+    program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], *, what: str, where: str
+) -> onnx.ModelProto:
+    """The program as ONNX, its ends with these names.
+
+    Args:
+        what: what an error calls it, e.g. "the generator".
+
+    Raises:
+        BuildError: the exporter has no ONNX for an operator.
+    """
     reason: Exception | None = None
-    model = onnx.ModelProto()
     with quiet() as last_words:
         try:
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[spec.name for spec in inputs],
-                output_names=[spec.name for spec in outputs],
+                input_names=list(inputs),
+                output_names=list(outputs),
                 external_data=False,
                 verbose=False,
             )
-            if exported is not None:
-                model = exported.model_proto
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-            reason = error
+            reason, exported = error, None
         noise = last_words()
-    if reason is not None:
+    if exported is None:
         raise BuildError(
-            "the generator cannot be exported to ONNX",
-            where=str(source),
+            f"{what} cannot be exported to ONNX",
+            where=where,
             got=f"{type(reason).__name__}: {reason or noise}",
             next_step="replace the operator that it names with ones that ONNX has",
         ) from reason
-    refuse_random_operators(model, str(source))
-    write_onnx(model, path)
-    read_onnx(path)
+    model: onnx.ModelProto = exported.model_proto
+    return model
