@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import edgegen  # noqa: E402
 from edgegen.core.cache import Cache  # noqa: E402
+from edgegen.core.models import FORMATS  # noqa: E402
 from support.compared import Row, Spoken, floats, markdown, plain_defaults, tried, yardstick  # noqa: E402
 from support.yardstick import Weighed, Yardstick  # noqa: E402
 
@@ -51,8 +52,7 @@ def _chosen(stick: Yardstick, project: Path, target: str, cache: Path) -> Row:
     told = result.document["chosen"]
     if told is None:
         return Row(name=f"chosen for {target}", kind="chosen", why_not=f"nothing: exit {result.document['exit_code']}")
-    ending = {"onnx": ".onnx", "litert": ".tflite"}[told["format"]]
-    path = next(path for path in (result.folder / "files").iterdir() if path.name == f"model{ending}")
+    path = result.folder / "files" / FORMATS[told["format"]]
     name = f"chosen for {target}: {told['candidate']}"
     return tried(name, "chosen", partial(stick.weigh, name, path, told["format"]))
 

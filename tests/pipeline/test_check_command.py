@@ -64,6 +64,7 @@ def test_what_does_not_fit_the_device_ends_in_1(tmp_path: Path, cache: Path) -> 
     [
         (("--shape", "x"), "not a shape"),
         (("--shape", "x=1,-4"), "not a shape"),
+        (("--shape", f"x=1,{'9' * 5000}"), "not a shape"),
         (("--shape", "x=1,4", "--shape", "x=1,4"), "given twice"),
         (("--shape", "q=1,4"), "no input"),
         (("--target", "raspberrypi99"), "unknown target"),

@@ -11,7 +11,6 @@ import click
 
 from edgegen import __version__
 from edgegen.cli.console import output_options, plain_table, print_json
-from edgegen.core.errors import UsageError
 from edgegen.core.project import project_folder
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def command(
     read, 3 where it cannot be built.
     """
     from edgegen.export.check.rules import RULES
+    from edgegen.pipeline.brought_command import read_shapes
     from edgegen.pipeline.check import check
 
     done = check(model, target=target, shapes=read_shapes(shapes), project=project_folder())
@@ -55,25 +55,6 @@ def command(
     elif not quiet:
         _show(done)
     sys.exit(int(done.exit_code(strict=strict)))
-
-
-def read_shapes(given: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """``NAME=1,3,224,224`` of every ``--shape``.
-
-    Raises:
-        UsageError: no name, no whole positive numbers, or a name twice.
-    """
-    found: dict[str, tuple[int, ...]] = {}
-    for text in given:
-        name, equals, axes = text.rpartition("=")
-        numbers = axes.split(",")
-        plain = all(number.strip().isascii() and number.strip().isdecimal() for number in numbers)
-        if not equals or not name or not plain or name in found:
-            raise UsageError(
-                "not a shape, or one given twice", where="--shape", got=text, expected="NAME=1,3,224,224, once a name"
-            )
-        found[name] = tuple(int(number) for number in numbers)
-    return found
 
 
 def _show(done: Checked) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError, UsageError
-from edgegen.core.lazy import load
 from edgegen.export.onnx_file import write_onnx
 from edgegen.export.opened import OpenedModel
 from edgegen.export.quiet import quiet
@@ -184,26 +183,10 @@ def _made(module: str, settings: Mapping[str, Any], code: Path) -> nn.Module:
 def _to_litert(program: ExportedProgram, inputs: list[str], outputs: list[str], target: Path, path: Path) -> None:
     import torch
 
-    from edgegen.export.litert import Named
-    from edgegen.export.litert_file import EXTRA
+    from edgegen.export.litert import Named, write_litert
 
-    named = Named(program.module(), inputs, outputs)
     specs = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     given = [specs[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
     examples = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in zip(inputs, given, strict=True)}
-    reason: Exception | None = None
-    with quiet() as last_words:
-        converter = load("litert_torch:convert", extra=EXTRA)
-        try:
-            with torch.no_grad():
-                converter(named, sample_kwargs=examples).export(str(target))
-        except (RuntimeError, ValueError, TypeError, NotImplementedError, KeyError, AssertionError) as error:
-            reason = error  # the converter passes on whatever its lowering rules raise
-        noise = last_words()
-    if reason is not None:
-        raise BuildError(
-            "the program cannot be converted to LiteRT",
-            where=str(path),
-            got=f"{type(reason).__name__}: {reason or noise}",
-            next_step="replace the operator that it names, or leave the litert format out of [export] formats",
-        ) from reason
+    named = Named(program.module(), inputs, outputs)
+    write_litert(named, examples, target, what="the program", where=str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,33 @@ def convert(source: Path, folder: Path) -> None:
     named = Named(module, [spec.name for spec in inputs], [spec.name for spec in outputs]).eval()
     examples = dict(zip((spec.name for spec in inputs), example(inputs), strict=True))
     path = folder / FORMATS["litert"]
+    write_litert(named, examples, path, what="the generator", where=str(source))
+    refuse_random_operators(read_litert(path), str(source))
+
+
+def write_litert(named: Named, examples: Mapping[str, Tensor], path: Path, *, what: str, where: str) -> None:
+    """Writes the module, traced with these inputs by name, as a LiteRT file.
+
+    Args:
+        what: what an error calls it, e.g. "the generator".
+
+    Raises:
+        ToolMissingError: litert-torch is not installed.
+        BuildError: the converter has no LiteRT for an operator.
+    """
     reason: Exception | None = None
     with quiet() as last_words:
         converter = load("litert_torch:convert", extra=EXTRA)
         try:
             with torch.no_grad():
-                converter(named, sample_kwargs=examples).export(str(path))
-        except (RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
+                converter(named, sample_kwargs=dict(examples)).export(str(path))
+        except (RuntimeError, ValueError, TypeError, NotImplementedError, KeyError, AssertionError) as error:
             reason = error  # the converter passes on whatever its lowering rules raise
         noise = last_words()
     if reason is not None:
         raise BuildError(
-            "the generator cannot be converted to LiteRT",
-            where=str(source),
+            f"{what} cannot be converted to LiteRT",
+            where=where,
             got=f"{type(reason).__name__}: {reason or noise}",
             next_step="replace the operator that it names, or leave the litert format out of [export] formats",
         ) from reason
-    refuse_random_operators(read_litert(path), str(source))

@@ -17,6 +17,7 @@ from edgegen.core.lazy import load
 from edgegen.export.model_bytes import read_model_bytes
 
 Format: TypeAlias = Literal["onnx", "litert", "pt2", "safetensors"]
+Buffer: TypeAlias = "bytes | memoryview"
 Dims: TypeAlias = "tuple[int | str, ...] | None"
 """Axes, an open one by its name; None where nothing is known of them."""
 
@@ -34,6 +35,7 @@ _READERS: Mapping[Format, str] = {
 }
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 _HEAD_BYTES = 8
+_FLOATS = ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,31 @@ def open_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
         )
     opened: OpenedModel = load(_READERS[form])(path, shapes or {}) if form == "onnx" else load(_READERS[form])(path)
     return opened
+
+
+def constant_of(name: str, dtype: str, dims: tuple[int, ...], data: Buffer) -> Constant:
+    """A stored tensor by its bytes; what is no number is counted where the type has such values.
+
+    Args:
+        data: the elements as numpy lays them out; a rest that is no whole element is left out of the count.
+    """
+    import numpy as np
+
+    nans = infinities = 0
+    view = memoryview(data)
+    if dtype in _FLOATS:
+        width = np.dtype(dtype).itemsize
+        array = np.frombuffer(view[: view.nbytes // width * width], dtype=dtype)
+        nans, infinities = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+    return Constant(
+        name=name,
+        dtype=dtype,
+        dims=dims,
+        size_bytes=view.nbytes,
+        digest=hashlib.sha256(view).hexdigest(),
+        nans=nans,
+        infinities=infinities,
+    )
 
 
 def digest_of(path: Path) -> tuple[str, int]:

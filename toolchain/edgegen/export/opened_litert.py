@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from edgegen.export.litert_file import (
     tensor_dtype,
     text,
 )
-from edgegen.export.opened import Constant, OpenedGraph, OpenedModel, OpenedNode, Value, digest_of
+from edgegen.export.opened import OpenedGraph, OpenedModel, OpenedNode, Value, constant_of, digest_of
 
 
 def open_litert(path: Path) -> OpenedModel:
@@ -57,7 +56,8 @@ def _graph(name: str, subgraph: Any, operators: list[tuple[Any, str]], model: An
     for number, tensor in enumerate(tensors):
         data = model.buffers[tensor.buffer].data if tensor.buffer else None
         if data is not None and len(data):
-            constants[names[number]] = _constant(names[number], tensor, bytes(data))
+            dims = tuple(int(axis) for axis in listed(tensor.shape))
+            constants[names[number]] = constant_of(_plain(names[number]), tensor_dtype(tensor), dims, bytes(data))
     custom = load("ai_edge_litert.schema_py_generated:BuiltinOperator", extra=EXTRA).CUSTOM
     nodes = []
     for operator, operator_name in operators:
@@ -93,27 +93,13 @@ def _name(tensor: Any, number: int) -> str:
     return f"{text(tensor.name)}#{number}"
 
 
+def _plain(name: str) -> str:
+    """The name as the file has it."""
+    return name.rsplit("#", 1)[0]
+
+
 def _value(name: str, tensor: Any) -> Value:
     shape = [int(axis) for axis in listed(tensor.shape)]
     declared = [int(axis) for axis in listed(tensor.shapeSignature)] or shape
     dims = tuple("?" if axis < 0 else axis for axis in declared)
-    return Value(name=name.rsplit("#", 1)[0] if "#" in name else name, dtype=tensor_dtype(tensor), dims=dims)
-
-
-def _constant(name: str, tensor: Any, data: bytes) -> Constant:
-    import numpy as np
-
-    dtype = tensor_dtype(tensor)
-    nans = infinities = 0
-    if dtype in ("float32", "float16", "float64"):
-        array = np.frombuffer(data[: len(data) // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize], dtype=dtype)
-        nans, infinities = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-    return Constant(
-        name=name.rsplit("#", 1)[0],
-        dtype=dtype,
-        dims=tuple(int(axis) for axis in listed(tensor.shape)),
-        size_bytes=len(data),
-        digest=hashlib.sha256(data).hexdigest(),
-        nans=nans,
-        infinities=infinities,
-    )
+    return Value(name=_plain(name), dtype=tensor_dtype(tensor), dims=dims)

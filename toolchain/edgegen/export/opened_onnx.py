@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import UsageError
 from edgegen.export.onnx_file import parse_onnx
-from edgegen.export.opened import Constant, Dims, OpenedGraph, OpenedModel, OpenedNode, Value, digest_of
+from edgegen.export.opened import Constant, Dims, OpenedGraph, OpenedModel, OpenedNode, Value, constant_of, digest_of
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
@@ -199,27 +199,15 @@ def _dtype(number: int) -> str:
 
 
 def _constant(tensor: TensorProto, name: str = "") -> Constant:
-    import numpy as np
     from onnx import numpy_helper
 
-    dtype = _dtype(tensor.data_type)
-    nans = infinities = 0
-    data = tensor.raw_data if tensor.HasField("raw_data") else tensor.SerializeToString()
+    dtype, dims = _dtype(tensor.data_type), tuple(tensor.dims)
     if dtype in ("float32", "float64", "float16"):
-        array = numpy_helper.to_array(tensor)
-        nans, infinities = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-        data, size = array.tobytes(), array.nbytes
-    else:
-        size = len(tensor.raw_data) or math.prod(tensor.dims) * _width(dtype)
-    return Constant(
-        name=name or tensor.name,
-        dtype=dtype,
-        dims=tuple(tensor.dims),
-        size_bytes=size,
-        digest=hashlib.sha256(data).hexdigest(),
-        nans=nans,
-        infinities=infinities,
-    )
+        return constant_of(name or tensor.name, dtype, dims, numpy_helper.to_array(tensor).tobytes())
+    # Packed and textual types: their bytes as they are stored, and the size that they take as numbers.
+    data = tensor.raw_data if tensor.HasField("raw_data") else tensor.SerializeToString()
+    size = len(tensor.raw_data) or math.prod(tensor.dims) * _width(dtype)
+    return replace(constant_of(name or tensor.name, dtype, dims, data), size_bytes=size)
 
 
 def _width(dtype: str) -> int:

@@ -7,7 +7,6 @@ refused; sample inputs are never looked at (``export.program`` leaves them out o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import zipfile
@@ -18,7 +17,7 @@ from typing import Any
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.export.model_bytes import LARGEST_MODEL_BYTES, LARGEST_TENSOR_ELEMENTS
-from edgegen.export.opened import Constant, OpenedGraph, OpenedModel, OpenedNode, Value, digest_of
+from edgegen.export.opened import Constant, OpenedGraph, OpenedModel, OpenedNode, Value, constant_of, digest_of
 
 _MOST_MEMBERS = 100_000
 _LARGEST_TEXT = 64 << 20
@@ -157,26 +156,8 @@ def _stored(archive: zipfile.ZipFile, names: Mapping[str, zipfile.ZipInfo], path
             shape = value.fixed
             if shape is None:
                 raise _not_program(path, f"the shape of {name!r}")
-            found[name] = _constant(name, value.dtype, shape, data, hashlib.sha256(data).hexdigest())
+            found[name] = constant_of(name, value.dtype, shape, data)
     return found
-
-
-def _constant(name: str, dtype: str, shape: tuple[int, ...], data: bytes, digest: str) -> Constant:
-    import numpy as np
-
-    nans = infinities = 0
-    if dtype in ("float16", "float32", "float64") and len(data) % np.dtype(dtype).itemsize == 0:
-        array = np.frombuffer(data, dtype=dtype)
-        nans, infinities = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-    return Constant(
-        name=name,
-        dtype=dtype,
-        dims=shape,
-        size_bytes=len(data),
-        digest=digest,
-        nans=nans,
-        infinities=infinities,
-    )
 
 
 def _value(name: str, told: Mapping[str, Any]) -> Value:

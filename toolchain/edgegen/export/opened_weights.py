@@ -10,7 +10,7 @@ from typing import Any
 
 from edgegen.core.errors import UsageError
 from edgegen.export.model_bytes import LARGEST_TENSOR_ELEMENTS, read_model_bytes
-from edgegen.export.opened import Constant, OpenedGraph, OpenedModel
+from edgegen.export.opened import Constant, OpenedGraph, OpenedModel, constant_of
 
 _LARGEST_HEADER = 100 << 20  # as the format's own reader has it
 _DTYPES = {
@@ -50,8 +50,6 @@ def open_weights(path: Path) -> OpenedModel:
 
 
 def _constant(name: str, told: Any, body: memoryview, path: Path) -> Constant:
-    import numpy as np
-
     try:
         dtype, width = _DTYPES[told["dtype"]]
         dims = tuple(told["shape"])
@@ -62,20 +60,7 @@ def _constant(name: str, told: Any, body: memoryview, path: Path) -> Constant:
     elements = math.prod(dims) if whole else -1
     if not whole or elements > LARGEST_TENSOR_ELEMENTS or end - begin != elements * width or end > len(body):
         raise _not_weights(path, f"{name!r} does not hold what it declares: {list(dims)[:8]} at {told['data_offsets']}")
-    data = body[begin:end]
-    nans = infinities = 0
-    if dtype in ("float16", "float32", "float64"):
-        array = np.frombuffer(data, dtype=dtype)
-        nans, infinities = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-    return Constant(
-        name=name,
-        dtype=dtype,
-        dims=dims,
-        size_bytes=len(data),
-        digest=hashlib.sha256(data).hexdigest(),
-        nans=nans,
-        infinities=infinities,
-    )
+    return constant_of(name, dtype, dims, body[begin:end])
 
 
 def _not_weights(path: Path, reason: object) -> UsageError:

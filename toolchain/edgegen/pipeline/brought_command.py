@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgegen.core.errors import UsageError
 from edgegen.core.project import Project, load_project, project_of_file
+
+_NUMBER = re.compile(r"[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
 
 
 def asked_project(
@@ -33,7 +36,7 @@ def asked_project(
         model=model,
         calibration=calibration,
         evaluate=evaluate,
-        shapes=dict(_shape(text) for text in shapes),
+        shapes=read_shapes(shapes),
         states=dict(_pair(text, "--state", "INPUT=OUTPUT") for text in states),
         overrides=overrides,
     )
@@ -67,14 +70,23 @@ def given_project(
     return load_project(project, tuple(overrides), table)
 
 
-def _shape(text: str) -> tuple[str, list[int]]:
-    name, axes = _pair(text, "--shape", "INPUT=1,3,224,224")
-    try:
-        return name, [int(axis) for axis in axes.split(",")]
-    except ValueError as error:
-        raise UsageError(
-            "not a shape", where="--shape", got=text, expected="INPUT=1,3,224,224: whole numbers with commas between"
-        ) from error
+def read_shapes(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """``NAME=1,3,224,224`` of every ``--shape``.
+
+    Raises:
+        UsageError: no name, no whole numbers, or a name twice.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for text in given:
+        # Names of tensors may hold '=': the last one parts them.
+        name, _, axes = text.rpartition("=")
+        numbers = [number.strip() for number in axes.split(",")]
+        if not name or name in found or not all(_NUMBER.fullmatch(number) for number in numbers):
+            raise UsageError(
+                "not a shape, or one given twice", where="--shape", got=text, expected="NAME=1,3,224,224, once a name"
+            )
+        found[name] = tuple(int(number) for number in numbers)
+    return found
 
 
 def _pair(text: str, option: str, form: str) -> tuple[str, str]:
