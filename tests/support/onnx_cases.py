@@ -69,11 +69,17 @@ def _case(name: str, model: Any, inputs: Sequence[Any], outputs: Sequence[Any], 
     return OnnxCase(
         name=name,
         model=model.SerializeToString(),
-        inputs=dict(zip(names, inputs, strict=False)),
-        outputs=tuple(outputs),
+        inputs=dict(zip(names, map(_array, inputs), strict=False)),
+        outputs=tuple(map(_array, outputs)),
         rtol=rtol,
         atol=atol,
     )
+
+
+def _array(item: Any) -> Any:
+    if isinstance(item, onnx.TensorProto):
+        return numpy_helper.to_array(item)
+    return np.asarray(item) if isinstance(item, np.generic) else item
 
 
 def _stored(folder: Path) -> OnnxCase:

@@ -73,7 +73,7 @@ static enum eg_status check(const char *step, status_t status) {
 }
 
 /* LiteRT's element types by our dtype. */
-static const int32_t LITERT_TYPES[] = {0, 1, 10, 9, 3, 2, 4, 6};
+static const int32_t LITERT_TYPES[] = {0, 1, 10, 9, 3, 2, 4, 6, 7, 17, 16, 13, 11};
 
 static enum eg_status load(const char *path, struct api *api) {
     const struct {

@@ -80,7 +80,7 @@ static enum eg_status check(const struct ort *ort, const char *place, ort_status
 }
 
 /* ONNX element types by our dtype, and back. */
-static const int ONNX_TYPES[] = {0, 1, 10, 3, 2, 6, 7, 9};
+static const int ONNX_TYPES[] = {0, 1, 10, 3, 2, 6, 7, 9, 5, 4, 12, 13, 11};
 
 static enum eg_dtype dtype_of(int onnx_type) {
     for (unsigned i = 1; i < sizeof ONNX_TYPES / sizeof ONNX_TYPES[0]; i++) {

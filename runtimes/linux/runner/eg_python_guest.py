@@ -25,7 +25,8 @@ from edgegen_runtime.session import SESSIONS, InputsError, ModelRefusedError, Ru
 _HEAD = struct.Struct("<8sIIQQ")
 _DESCRIPTOR = struct.Struct("<II8QII256s")
 _MAGIC, _ALIGNMENT, _RANK = b"EGTENSR1", 64, 8
-_DTYPES = {1: "float32", 2: "float16", 3: "int8", 4: "uint8", 5: "int32", 6: "int64", 7: "bool"}
+_NAMES = "float32 float16 int8 uint8 int32 int64 bool int16 uint16 uint32 uint64 float64"
+_DTYPES = dict(enumerate(_NAMES.split(), start=1))
 _CODES = {name: code for code, name in _DTYPES.items()}
 _BEGIN, _END, _BEFORE_LOAD = 40, 41, 42
 _HINT, _RETURN = 0xE320F000, 0xE12FFF1E  # A32: HINT #0, BX LR

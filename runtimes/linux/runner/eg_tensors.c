@@ -35,10 +35,15 @@ size_t eg_dtype_bytes(uint32_t dtype) {
     switch (dtype) {
     case EG_FLOAT32:
     case EG_INT32:
+    case EG_UINT32:
         return 4;
+    case EG_FLOAT64:
     case EG_INT64:
+    case EG_UINT64:
         return 8;
     case EG_FLOAT16:
+    case EG_INT16:
+    case EG_UINT16:
         return 2;
     case EG_INT8:
     case EG_UINT8:

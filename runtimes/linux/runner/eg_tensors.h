@@ -34,7 +34,12 @@ enum eg_dtype {
     EG_UINT8 = 4,
     EG_INT32 = 5,
     EG_INT64 = 6,
-    EG_BOOL = 7
+    EG_BOOL = 7,
+    EG_INT16 = 8,
+    EG_UINT16 = 9,
+    EG_UINT32 = 10,
+    EG_UINT64 = 11,
+    EG_FLOAT64 = 12
 };
 
 /* One tensor of one sample. */

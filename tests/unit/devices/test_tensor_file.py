@@ -17,7 +17,8 @@ from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.share import share_dir
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
 
-DTYPES = ["float32", "float16", "int8", "uint8", "int32", "int64", "bool"]
+_FLOATS, _INTEGERS = ["float32", "float16", "float64"], ["int8", "uint8", "int16", "uint16", "int32", "uint32"]
+DTYPES = [*_FLOATS, *_INTEGERS, "int64", "uint64", "bool"]
 HEAD_BYTES, DESCRIPTOR_BYTES = 32, 336
 
 
@@ -56,7 +57,7 @@ def test_tensor_file_gives_back_what_was_written(
 
 UNWRITABLE = {
     "no arrays": {},
-    "float64": {"x": np.zeros((1, 2))},
+    "complex numbers": {"x": np.zeros((1, 2), np.complex64)},
     "text": {"x": np.array([["a"]])},
     "objects": {"x": np.array([[None]])},
     "no sample axis": {"x": np.float32(1)},

@@ -57,6 +57,8 @@ def census(path: Path, format_name: str) -> Census:
         return _census_onnx(model, declared_shapes(model, str(path)), path)
     if format_name == "litert":
         return _census_litert(path)
+    if format_name == "pte":
+        return _census_executorch(path)
     raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
 
 
@@ -146,7 +148,7 @@ def _macs_of_node(node: NodeProto, shapes: Shapes, where: str) -> int:
     def shape(name: str) -> tuple[int, ...]:
         if name not in shapes:
             raise BuildError(
-                f"the work of a {kind} cannot be counted: the shape of {name!r} is not fixed",
+                f"EG212, the work of a {kind} cannot be counted: the shape of {name!r} is not fixed",
                 where=where,
                 next_step="export the model with fixed shapes",
             )
@@ -198,6 +200,18 @@ def _census_litert(path: Path) -> Census:
         if model.buffers[tensor.buffer].data is not None or model.buffers[tensor.buffer].size > 1
     )
     return Census(operators=dict(sorted(operators.items())), parameters=stored, bytes=path.stat().st_size, macs=macs)
+
+
+def _census_executorch(path: Path) -> Census:
+    from edgegen.export.executorch_file import read_executorch
+
+    program = read_executorch(path)
+    return Census(
+        operators=dict(sorted((program.delegated + program.portable).items())),
+        parameters=program.parameters,
+        bytes=program.size_bytes,
+        macs=program.macs,
+    )
 
 
 def _macs_of_operator(subgraph: Any, operator: Any, name: str) -> int:

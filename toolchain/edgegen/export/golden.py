@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgegen.core.digests import canonical_json, sha256_file
+from edgegen.core.errors import BuildError
 from edgegen.core.ports import Tensors
 from edgegen.core.records import setting, write_record
 from edgegen.export.census import census
@@ -65,9 +66,13 @@ def golden_vectors(
 
     Args:
         reference: the float model's outputs for the same inputs; the largest difference from them is recorded.
+
+    Raises:
+        BuildError: an output is NaN or infinite.
     """
     folder = path.parent if folder is None else folder
     outputs = run_on_host(path, format_name, inputs)
+    _refuse_non_finite(outputs, path)
     arrays = {f"input/{name}": array for name, array in inputs.items()}
     arrays |= {f"output/{name}": array for name, array in outputs.items()}
     (folder / GOLDEN_ARRAYS).write_bytes(npz_bytes(arrays))
@@ -85,6 +90,19 @@ def golden_vectors(
     )
     (folder / GOLDEN_RECORD).write_bytes(canonical_json(write_record(golden)))
     return golden
+
+
+def _refuse_non_finite(outputs: Tensors, path: Path) -> None:
+    import numpy as np
+
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BuildError(
+                f"EG306, the output {name!r} is NaN or infinite",
+                where=str(path),
+                got=f"{int(np.sum(~np.isfinite(array)))} of {array.size} values",
+                next_step="give samples that the model may see; mask with the lowest number that the type has",
+            )
 
 
 def npz_bytes(arrays: Tensors) -> bytes:

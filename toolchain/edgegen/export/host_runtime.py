@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from edgegen_runtime.session import Session
 
-_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime"}
-_DISTRIBUTIONS = {"onnx": "onnxruntime", "litert": "ai-edge-litert", "ort": "onnxruntime"}
+_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime", "pte": "executorch"}
+_DISTRIBUTIONS = {"onnx": "onnxruntime", "litert": "ai-edge-litert", "ort": "onnxruntime", "pte": "executorch"}
+_EXTRAS = {"litert": "edgegen[litert]", "executorch": "edgegen[executorch]"}
 
 
 def run_on_host(path: Path, format_name: str, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
@@ -83,7 +84,7 @@ def _translated(path: Path, runtime: str) -> Iterator[None]:
         raise UsageError(f"the file is not a usable model of {runtime}", where=str(path), got=error) from error
     except ModelRefusedError as error:
         raise BuildError(
-            f"the runtime {runtime} refuses the model",
+            f"EG207, the runtime {runtime} refuses the model",
             where=str(path),
             got=error,
             next_step="convert the model again, or leave this candidate out",
@@ -93,7 +94,7 @@ def _translated(path: Path, runtime: str) -> Iterator[None]:
             f"the runtime {runtime} does not load",
             where=str(path),
             got=error,
-            next_step="pip install 'edgegen[litert]'",
+            next_step=f"pip install '{_EXTRAS.get(runtime, 'edgegen')}'",
         ) from error
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 _INNER = "{}__without_samples"
+_IR_VERSION, _OPSET = 4, 13  # constants need not be inputs; Reshape as it is written here
 
 
 def take_in_onnx(
@@ -29,6 +30,7 @@ def take_in_onnx(
     model = read_onnx(file)
     given_shapes(model, shapes, str(file))
     _drop_stored_inputs(model)
+    _allow_reshape(model)
     refuse_random_operators(model, str(file))
     row = trial_row(draws_of(opened, opened.inputs), [_one_sample(value) for value in model.graph.input], samples)
     _fix_outputs(model, file, row)
@@ -66,10 +68,19 @@ def _fold(target: Path) -> None:
         with quiet():
             runtime.InferenceSession(target.read_bytes(), options, providers=["CPUExecutionProvider"])
     except onnx_runtime_errors() as error:
-        raise BuildError("the runtime onnxruntime refuses the model", where=str(target), got=error) from error
+        raise BuildError("EG207, the runtime onnxruntime refuses the model", where=str(target), got=error) from error
     model = read_onnx(folded)
     folded.unlink()
     write_onnx(model, target)
+
+
+def _allow_reshape(model: ModelProto) -> None:
+    """What the added sample axes need of a file of other domains, or of the time when constants were inputs."""
+    from onnx import helper
+
+    model.ir_version = max(model.ir_version, _IR_VERSION)
+    if not any(item.domain in ("", "ai.onnx") for item in model.opset_import):
+        model.opset_import.append(helper.make_opsetid("", _OPSET))
 
 
 def _drop_stored_inputs(model: ModelProto) -> None:
@@ -104,7 +115,7 @@ def _given(model: ModelProto, file: Path, row: Tensors) -> dict[str, Any]:
             return OnnxSession(model.SerializeToString()).infer(trial)
     except ModelRefusedError as error:
         raise BuildError(
-            "the runtime onnxruntime refuses the model",
+            "EG207, the runtime onnxruntime refuses the model",
             where=str(file),
             got=error,
             next_step="export it with operators that onnxruntime has on a CPU; edgegen check names them",

@@ -62,7 +62,7 @@ def make_interpreter(data: bytes, path: Path) -> Any:
             raise _not_litert(path, error) from error
         except session.ModelRefusedError as error:
             raise BuildError(
-                "the LiteRT runtime refuses the model",
+                "EG207, the runtime litert refuses the model",
                 where=str(path),
                 got=error,
                 next_step="convert it again with operators that the runtime has, or use the onnx format",

@@ -20,7 +20,8 @@ _DESCRIPTOR = struct.Struct("<II8QII256s")
 _ALIGNMENT = 64
 _MAX_TENSORS, _MAX_RANK, _MAX_NAME_BYTES = 64, 8, 255
 _MAX_SAMPLES, _MAX_AXIS, _MAX_DATA_BYTES = 1 << 20, (1 << 31) - 1, 1 << 31
-_CODES = {"float32": 1, "float16": 2, "int8": 3, "uint8": 4, "int32": 5, "int64": 6, "bool": 7}
+_DTYPES = "float32 float16 int8 uint8 int32 int64 bool int16 uint16 uint32 uint64 float64"
+_CODES = {name: code for code, name in enumerate(_DTYPES.split(), start=1)}
 _NAMES = {code: name for name, code in _CODES.items()}
 
 

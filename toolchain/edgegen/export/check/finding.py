@@ -39,6 +39,11 @@ class Rule:
     look: Look
 
 
+def by_running(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
+    """The look of a rule whose case no file shows: a build finds it, which runs the model."""
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A rule that applies, somewhere."""

@@ -105,6 +105,13 @@ def data_dependent(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]
             yield Seen(message=f"the size of what {node.operator} gives depends on values", where=_place(graph, node))
 
 
+def passed_through(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
+    given = {value.name for value in model.inputs}
+    for value in model.outputs:
+        if value.name in given:
+            yield Seen(message="an output is an input as it is", where=value.name)
+
+
 def ends(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     for side, values in (("input", model.inputs), ("output", model.outputs)):
         for value in values:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgegen.core.targets import TargetProfile
 from edgegen.export.check import files, fit, numbers, operators, speed
-from edgegen.export.check.finding import SEVERITIES, Finding, Look, Rule, Severity
+from edgegen.export.check.finding import SEVERITIES, Finding, Look, Rule, Severity, by_running
 from edgegen.export.opened import OpenedModel
 
 _MOST_OF_A_RULE = 20  # findings: a model of thousands of nodes would else drown what matters
@@ -89,9 +89,23 @@ RULES: Sequence[Rule] = (
         "golden vectors and quality are of arrays", "keep sequences, texts and packed types inside or outside of it",
     ),
     _rule(
+        "EG207", "error", by_running, "refused by the runtime when it runs",
+        "a build runs the model once, with the first sample, and the runtime ends with an error",
+        "give samples that the model may see with --evaluate; export it with other operators",
+    ),
+    _rule(
+        "EG208", "error", operators.passed_through, "output that is an input",
+        "there is nothing to prove of it", "leave it out, or put an Identity between",
+    ),
+    _rule(
         "EG211", "warning", operators.data_dependent, "size that depends on data",
         "memory and cost differ from input to input: what is proven holds for the inputs that were measured",
         "leave it to the application, behind the model",
+    ),
+    _rule(
+        "EG212", "error", by_running, "work that cannot be counted",
+        "the shapes of a product or convolution depend on values, so nobody knows what an inference costs",
+        "export it with fixed shapes",
     ),
     # Numbers
     _rule(
@@ -115,6 +129,11 @@ RULES: Sequence[Rule] = (
     _rule(
         "EG305", "warning", numbers.long_integers, "int64 in LiteRT", "few kernels take it, and none on the fast path",
         "use int32",
+    ),
+    _rule(
+        "EG306", "error", by_running, "output that is NaN or infinite",
+        "there is no error of it, and a golden vector of it proves nothing",
+        "give samples that the model may see with --evaluate; mask with the lowest number that the type has",
     ),
     # Fit
     _rule(
