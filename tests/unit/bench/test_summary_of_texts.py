@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from edgegen.bench.summary import _generation_table
+from edgegen.bench.texts import texts_of
 
 COSTS = {"instructions_per_token": 186_173, "bytes_per_token": 971_362, "tokens_per_s": None, "peak_ram_bytes": 1 << 20}
 CLOCKED = {"instructions_per_token": None, "bytes_per_token": None, "tokens_per_s": 1234.5, "peak_ram_bytes": 1 << 20}
 ROLLED = {
     "top1_agreement_ratio": 0.953125, "nats_per_token": 1.2, "parents_nats_per_token": 1.1, "places": 256,
     "same_tokens": 63, "written_tokens": 64, "kernels": "host x86_64",
+    "prompt_text": "In the ", "text": "beginning God < made", "parents_text": "beginning God & made it",
 }  # fmt: skip
 
 
-def told(**changes: Any) -> str:
+def document(**changes: Any) -> dict[str, Any]:
     known = {
         "context": 64,
         "memory": {"kept": "ring", "bytes_per_token": 768, "bytes_at_full_context": 49_152},
@@ -32,7 +34,11 @@ def told(**changes: Any) -> str:
         "rolled_out": ROLLED,
         "no_rolled_out": "",
     }
-    return "\n".join(_generation_table({"generation": {**known, **changes}}))
+    return {"generation": {**known, **changes}}
+
+
+def told(**changes: Any) -> str:
+    return "\n".join(_generation_table(document(**changes)))
 
 
 @pytest.mark.parametrize("document", [{}, {"generation": None}])
@@ -69,3 +75,16 @@ def test_what_is_not_there_is_said() -> None:
     assert said.count("not counted") == 2
     assert "1,234" in said or "1,235" in said
     assert "a token\n" not in said.split("Memory:")[1]
+
+
+def test_texts_part_where_they_differ_first() -> None:
+    texts = texts_of(document())
+    assert texts is not None
+    assert (texts.prompt, texts.same) == ("In the ", "beginning God ")
+    assert (texts.other, texts.parents_other) == ("< made", "& made it")
+
+
+def test_a_text_that_only_goes_on_parts_at_its_end() -> None:
+    texts = texts_of(document(rolled_out={**ROLLED, "text": "begin", "parents_text": "beginning"}))
+    assert texts is not None
+    assert (texts.same, texts.other, texts.parents_other) == ("begin", "", "ning")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.bench.page import render_page
 from edgegen.bench.pareto import pareto_points
 from edgegen.bench.summary import alternatives, caveats
+from edgegen.bench.texts import texts_of
 from edgegen.bench.tournament import tournament_rows
 from edgegen.bench.view import (
     calibration_rows,
@@ -62,6 +63,7 @@ def render_report(
         tournament=tournament_rows(document),
         plot=_plot(document),
         images=_images(samples),
+        texts=texts_of(document),
         classes=class_rows(document),
         operators=operator_rows(document),
         latencies=latency_rows(document),

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgegen.bench.choose import PARENT
+from edgegen.bench.texts import texts_of
 from edgegen.bench.tournament import round_name, round_winner
 from edgegen.bench.wording import (
     closeness,
@@ -73,6 +74,7 @@ def caveats(document: Document) -> list[str]:
         said.append("Not yet run on a device")
     said += device.get("notes", [])
     said += brought_notes(document)
+    said += fallback_notes(document)
     for item in verdicts_of(document):
         if not item.required and item.status != "pass":
             why = item.reason.partition(" (")[0] if item.reason else f"{judged_value(document, item)}"
@@ -105,6 +107,25 @@ def brought_notes(document: Document) -> list[str]:
         notes.append(f"A sample axis of length 1 was added to {', '.join(model['axes_added'])}")
     if model["quantized"]:
         notes.append("The model came quantized: float32 names the file as it came")
+    return notes
+
+
+def fallback_notes(document: Document) -> list[str]:
+    """What of each candidate is left to a runtime's general kernels, where that is known: it shows in no other figure
+    but the time.
+    """
+    notes = []
+    for item in document["candidates"]:
+        for done in item.get("passes") or ():
+            fallback = done["figures"].get("fallback") or {}
+            if fallback:
+                others = sum(fallback.values())
+                total = others + sum(done["figures"]["xnnpack"].values())
+                most = sorted(fallback, key=lambda name: (-fallback[name], name))[:4]
+                notes.append(
+                    f"Warning: in {item['name']} {others} of {total} operators fell to ExecuTorch's own kernels, which "
+                    f"are not XNNPACK's: {', '.join(most)}{', …' if len(fallback) > len(most) else ''}"
+                )
     return notes
 
 
@@ -222,35 +243,12 @@ def _tournament_table(document: Document) -> list[str]:
 
 def _generation_table(document: Document) -> list[str]:
     """What a token costs, written and read; nothing for a model that writes none."""
-    told = document.get("generation")
-    if not told:
+    texts = texts_of(document)
+    if texts is None:
         return []
-    rows = {"a token written (tg)": told["decode"]}
-    said = told["no_prefill"]
-    if told["prefill"]:
-        read = told["prefill"]
-        rows[f"a token of a prompt, {read['block']} at once (pp)"] = read
-        said = f"{read['file']}, {size(read['size_bytes'])}, reads the prompt; without it the model's own file does"
-    elif said:
-        said = f"No second file that reads a prompt in blocks: {_text(said)}"
-    memory, rolled, lacks = told["memory"], told["rolled_out"], told["no_rolled_out"]
     lines = ["### A text", "", "| | instructions | bytes moved | tokens/s | peak RAM |", "|---|---:|---:|---:|---:|"]
-    for name, item in rows.items():
-        counts = (item[key] for key in ("instructions_per_token", "bytes_per_token"))
-        costs = ("not counted" if count is None else figure(count) for count in counts)
-        speed = "not measured" if item["tokens_per_s"] is None else figure(item["tokens_per_s"])
-        lines.append(_row([name, *costs, speed, size(item["peak_ram_bytes"])]))
-    lines += ["", f"- {said}"] if said else [""]
-    kept = f"Memory: {size(memory['bytes_at_full_context'])}, all of it from the first token on"
-    lines.append(f"- {kept}; {size(memory['bytes_per_token'])} a token" if memory["bytes_per_token"] else f"- {kept}")
-    if rolled:
-        agreed = f"the same first token in {100 * rolled['top1_agreement_ratio']:.1f} % of {rolled['places']} places"
-        parted = f"{rolled['same_tokens']} of {rolled['written_tokens']} tokens of a text before the first difference"
-        beside = f"Beside the float model, each with its own memory, on {_text(rolled['kernels'])}"
-        lines.append(f"- {beside}: {agreed}; {parted}")
-    elif lacks:
-        lines.append(f"- Not read beside the float model: {_text(lacks)}")
-    return [*lines, ""]
+    lines += [_row([row[key] for key in ("name", "instructions", "bytes", "speed", "ram")]) for row in texts.costs]
+    return [*lines, "", *(f"- {_text(fact)}" for fact in texts.facts), ""]
 
 
 def _suite(document: Document) -> ET.Element:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -21,17 +21,26 @@ Fed = tuple[Path, Mapping[str, Any]]
 
 
 def rolled_out(
-    candidate: Fed, parent: Fed, form: str, rows: np.ndarray[Any, Any], *, prompt: int, written: int
+    candidate: Fed,
+    parent: Fed,
+    form: str,
+    rows: np.ndarray[Any, Any],
+    *,
+    prompt: int,
+    written: int,
+    spell: Callable[[Sequence[int]], str],
 ) -> dict[str, Any]:
     """How often the two name the same next token first, and how far one text goes before they part.
 
     Args:
         rows: (rows, tokens + 1), read from the first token on; the last of each is only foretold.
         prompt: tokens of the first row that both texts follow, always with the likeliest token; ``written`` follow.
+        spell: tokens as a person reads them; empty where they are no text.
 
     Returns:
         ``top1_agreement_ratio`` over all places; ``nats_per_token`` of both over the rows; ``same_tokens`` of
-        ``written_tokens``: tokens of the two texts before their first difference; ``kernels``.
+        ``written_tokens``: tokens of the two texts before their first difference; ``prompt_text`` and
+        both texts; ``kernels``.
 
     Raises:
         BuildError: the runtime refuses a file, or it does not give what the rules say.
@@ -65,6 +74,9 @@ def rolled_out(
         "places": len(agree),
         "same_tokens": same,
         "written_tokens": written,
+        "prompt_text": spell(rows[0, :prompt].tolist()),
+        "text": spell(texts[0]),
+        "parents_text": spell(texts[1]),
         "kernels": host_class(),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,7 +230,7 @@ class Generating:
         parents_rules = self._maker.model.family.generation(trained)
         stage = Stage(
             name=f"rolled-out sequences of {item.planned.name.kind}",
-            version=1,
+            version=2,
             quiet=True,
             inputs={
                 "model": item.exported.files[FORMATS[form]].sha256,
@@ -254,10 +254,22 @@ class Generating:
 
             from edgegen.data.dataset import load_dataset
             from edgegen.export.rolled_out import rolled_out
+            from edgegen_runtime.tokens import Bins, contract_tokenizer
 
-            rows = np.asarray(load_dataset(paths(data)).test.x[:ROWS]).astype(np.int64)
+            dataset = load_dataset(paths(data))
+            tokenizer = contract_tokenizer(dataset.form.preprocessing)
+
+            def spell(tokens: Sequence[int]) -> str:
+                return "" if isinstance(tokenizer, Bins) else tokenizer.decode(np.array(tokens))
+
             return rolled_out(
-                (item.model, rules), (parent.model, parents_rules), form, rows, prompt=PROMPT, written=WRITTEN
+                (item.model, rules),
+                (parent.model, parents_rules),
+                form,
+                np.asarray(dataset.test.x[:ROWS]).astype(np.int64),
+                prompt=PROMPT,
+                written=WRITTEN,
+                spell=spell,
             )
 
         return dict(self._maker.stages.run(stage, work).record)
