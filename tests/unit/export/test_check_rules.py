@@ -173,6 +173,14 @@ def test_a_rule_does_not_drown_the_others(tmp_path: Path) -> None:
     assert found(write(tmp_path, **{**SOUND, "constants": many})).count("EG112") == 20
 
 
+def test_a_shape_that_is_an_input_is_a_size_that_depends_on_data(tmp_path: Path) -> None:
+    shape = helper.make_tensor_value_info("s", TensorProto.INT64, (2,))
+    fault = {"nodes": [("Reshape", ["x", "s"], ["r"], {}), ("ReduceSum", ["r"], ["y"], {})], "more": (shape,)}
+    assert found(write(tmp_path, **fault)) == ["EG211"]
+    fixed = {**fault, "more": (), "constants": (constant("s", [2, 2], np.int64),)}
+    assert found(write(tmp_path, **fixed)) == []
+
+
 def test_findings_come_the_gravest_first(tmp_path: Path) -> None:
     path = write(tmp_path, **{**FAULTS["EG502"], "opset": 9, "x": (1, 2, "high", 5)})
     severities = [finding.severity for finding in checked(open_model(path), load_target("raspberrypi4"))]

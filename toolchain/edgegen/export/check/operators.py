@@ -18,6 +18,11 @@ _DATA_DEPENDENT = frozenset(
     {"NonZero", "Unique", "NonMaxSuppression", "Compress", "StringSplit", "WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4"}
     | {"NON_MAX_SUPPRESSION_V5"}
 )
+# What these give is as large as a value says; where that is a constant, or follows from shapes, inference knows it.
+_SIZED_BY_A_VALUE = frozenset(
+    {"ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile"}
+    | {"TopK", "Unsqueeze"}
+)
 _OWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _NOT_INLINED = ("Swish",)  # seen with onnxruntime 1.32, though ONNX says it in terms of others
 _RECURRENT = ("RNN", "GRU", "LSTM")
@@ -101,8 +106,18 @@ def training(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
 
 def data_dependent(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     for graph, node in _distinct(model):
-        if node.operator in _DATA_DEPENDENT:
+        if node.operator in _DATA_DEPENDENT or _is_sized_by_a_value(graph, node):
             yield Seen(message=f"the size of what {node.operator} gives depends on values", where=_place(graph, node))
+
+
+def _is_sized_by_a_value(graph: OpenedGraph, node: OpenedNode) -> bool:
+    """Its inputs have fixed shapes and what it gives has none."""
+    if node.operator not in _SIZED_BY_A_VALUE or node.domain:
+        return False
+    given, made = ([graph.values.get(name) for name in names if name] for names in (node.inputs, node.outputs))
+    return all(value is not None and value.fixed is not None for value in given) and any(
+        value is None or value.fixed is None for value in made
+    )
 
 
 def passed_through(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
