@@ -60,6 +60,14 @@ def test_samples_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, A
         _read(tmp_path, **arrays)
 
 
+@pytest.mark.parametrize("dims", [[None], ["found"], ["batch", None], None])
+def test_outputs_of_open_size_take_every_length(tmp_path: Path, dims: list[Any] | None) -> None:
+    np.savez(tmp_path / "s.npz", x=X, **{"expected/y": np.zeros((5, 7), np.float32)})
+    outputs = {"y": {"name": "y", "dtype": "float32", "dims": dims}}
+    found = read_samples(tmp_path / "s.npz", INPUTS, outputs, {"state": "next"}, expects=True)
+    assert found.expected["y"].shape == (5, 7)
+
+
 def test_calibration_holds_nothing_that_is_right(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected/y"):
         _read(tmp_path, expects=False, x=X, **{"expected/y": np.zeros((5, 4), np.float32)})

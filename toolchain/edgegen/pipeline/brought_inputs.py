@@ -169,15 +169,21 @@ def _check_expected(name: str, array: Any, outputs: Mapping[str, Mapping[str, An
     dims = outputs[name]["dims"]
     if dims is None or any(not isinstance(axis, int) for axis in dims[1:]):
         return
-    fitting = [tuple(dims[1:]), tuple(dims)]
     is_label = array.dtype.kind in "iu" and array.size == len(array)
-    if array.shape[1:] not in fitting and not is_label:
+    if not _fits(array.shape[1:], dims[1:]) and not _fits(array.shape[1:], dims) and not is_label:
         raise UsageError(
             f"what is expected of {name!r} does not fit the output",
             where=f"{path}, {EXPECTED}{name}",
             got=f"{array.dtype} {list(array.shape)}",
             expected=f"[samples{''.join(f', {axis}' for axis in dims[1:])}], or a label a sample",
         )
+
+
+def _fits(shape: Sequence[int], dims: Sequence[Any]) -> bool:
+    """An axis that is open takes every length."""
+    return len(shape) == len(dims) and all(
+        axis == told or not isinstance(told, int) for axis, told in zip(shape, dims, strict=True)
+    )
 
 
 def _elements(shape: Sequence[int]) -> int:
