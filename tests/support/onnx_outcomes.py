@@ -13,7 +13,7 @@ import onnx
 
 import edgegen
 from edgegen.core.cache import Cache
-from edgegen.core.errors import BuildError, EdgegenError
+from edgegen.core.errors import BuildError, EdgegenError, UsageError
 from support.onnx_cases import OnnxCase
 
 Run = Callable[[Path, Mapping[str, Any]], Mapping[str, Any]]
@@ -56,7 +56,7 @@ def outcome(case: OnnxCase, target: str, folder: Path, cache: Cache, run: Run = 
             cache=cache,
             jobs=1,
         )
-    except BuildError as error:
+    except (BuildError, UsageError) as error:
         return error.paragraph()
     candidate = result.document["candidates"][0]
     if candidate["status"] == "failed":

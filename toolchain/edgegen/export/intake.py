@@ -26,6 +26,7 @@ WEIGHTS_ALONE = "EG107"
 
 _SAMPLES = re.compile(r"\?|n|b|bs|none|unk_*\d*|.*batch.*|samples?|num_samples", re.IGNORECASE)
 """Names of a first axis that counts samples: edgegen runs one at a time."""
+_NO_ARRAYS = ("sequence", "optional", "map")  # a rule refuses them, whatever their size
 _BATCH = re.compile(r"batch(_?size)?", re.IGNORECASE)
 """The same of an axis wherever it stands."""
 
@@ -169,7 +170,7 @@ def _completed(
                 named[axis] = length
     complete, missing = dict(shapes), []
     for value in inputs:
-        if value.name in complete or value.fixed is not None:
+        if value.name in complete or value.fixed is not None or value.dtype in _NO_ARRAYS:
             continue
         axes = [
             named.get(axis, 1 if _counts_samples(axis, place) else axis) if isinstance(axis, str) else axis
@@ -182,7 +183,7 @@ def _completed(
             missing.append(value)
     if missing:
         raise UsageError(
-            "the model leaves axes open",
+            "EG104, the model leaves axes open",
             where=where,
             got="; ".join(f"{value.name}: {_axes(value)}" for value in missing),
             expected="a length for each: a deployed model takes one sample of one size",
@@ -213,7 +214,7 @@ def _refuse_open(inputs: Sequence[Value], where: str) -> None:
     wrong = [value for value in inputs if value.dims is None or any(isinstance(axis, str) for axis in value.dims[1:])]
     if wrong:
         raise BuildError(
-            "the model leaves axes open, and a file of this format cannot be given others",
+            "EG104, the model leaves axes open, and a file of this format cannot be given others",
             where=where,
             got="; ".join(f"{value.name}: {_axes(value)}" for value in wrong),
             next_step="convert the model again with fixed shapes",
