@@ -13,6 +13,7 @@ import pytest
 
 import edgegen
 from edgegen.core.cache import Cache
+from edgegen.core.digests import sha256_file
 from support.hostile_models import RunsCode
 
 pytest.importorskip("litert_torch")
@@ -112,14 +113,15 @@ def test_quantized_litert_file_is_taken_as_it_is(files: Path, kept: Cache, tmp_p
         kept,
         tmp_path / "out",
         model=tmp_path / "q.tflite",
-        overrides=('compress.recipes=["float32", "weight-int8"]', "quality.samples=8"),
+        overrides=('compress.recipes=["float32", "weight-int8", "rewritten"]', "quality.samples=8"),
     )
     assert document["model"]["quantized"]
     assert document["model"]["inputs"][0]["dtype"] == "int8"
     assert document["chosen"]["files"]
     taken = next(item for item in document["chosen"]["files"] if item["path"] == "model.tflite")
-    assert taken["size_bytes"] == (tmp_path / "q.tflite").stat().st_size
+    assert taken["sha256"] == sha256_file(tmp_path / "q.tflite")
     assert "quantized already" in _found(document, "weight-int8@litert")["why_rejected"]
+    assert "ships byte for byte as it came" in _found(document, "rewritten@litert")["why_rejected"]
 
 
 def test_archive_is_built_in_both_formats_with_equal_outputs(files: Path, kept: Cache, tmp_path: Path) -> None:

@@ -153,6 +153,10 @@ def test_a_text_s_costs_are_told_and_the_bundle_writes_one(built: Any) -> None:
         assert told["prefill"]["block"] == 16
         assert told["prefill"]["quality"]["task"]["top1_agreement_ratio_mean"] > 0.2
         assert "prefill.onnx" in {item["path"] for item in document["chosen"]["files"]}
+    (size,) = (item for item in document["verdicts"] if item["budget"] == "size")
+    shipped = [item for item in document["chosen"]["files"] if item["path"].endswith(".onnx")]
+    assert len(shipped) == (1 if cell == "gru" else 2)
+    assert size["value"] == sum(item["size_bytes"] for item in shipped)
     done = run_runtime("generate", files, "--prompt", "bad face", "--tokens", "20", "--seed", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("bad face")

@@ -105,7 +105,7 @@ class OnnxSession:
                 f"{lost[0]} does not load here: its CUDA libraries are absent or of another version"
             )
         self.inputs, self.outputs = (
-            _ports((end.name, _ONNX_DTYPES.get(end.type, end.type), end.shape) for end in side)
+            ports_of((end.name, _ONNX_DTYPES.get(end.type, end.type), end.shape) for end in side)
             for side in (self._session.get_inputs(), self._session.get_outputs())
         )
         self._names = [port.name for port in self.outputs]
@@ -138,7 +138,7 @@ class LiteRtSession:
         except (ValueError, RuntimeError) as error:
             raise ModelRefusedError(_said(error)) from error
         self.inputs, self.outputs = (
-            _ports((name, _litert_dtype(detail), _litert_shape(detail)) for name, detail in side) for side in sides
+            ports_of((name, _litert_dtype(detail), _litert_shape(detail)) for name, detail in side) for side in sides
         )
         self._places = [{name: int(detail["index"]) for name, detail in side} for side in sides]
 
@@ -163,10 +163,17 @@ def _on_gpu(*names: str, **tensorrt: str) -> Callable[[bytes], Session]:
     return lambda model: OnnxSession(model, providers)
 
 
+def _executorch(model: bytes) -> Session:
+    from edgegen_runtime.executorch_session import ExecuTorchSession
+
+    return ExecuTorchSession(model)
+
+
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 SESSIONS: dict[str, Callable[[bytes], Session]] = {
     "onnxruntime": OnnxSession,
     "litert": LiteRtSession,
+    "executorch": _executorch,
     "onnxruntime-cuda": _on_gpu(_CUDA),
     # TensorRT computes in a lower precision only where it is told to; nodes that it does not take run on CUDA.
     "onnxruntime-tensorrt": _on_gpu(_TENSORRT, _CUDA),
@@ -297,7 +304,12 @@ def _import(names: Iterable[str]) -> Any:
     raise RuntimeMissingError("; ".join(reasons))
 
 
-def _ports(ends: Iterable[tuple[str, str, Iterable[Any]]]) -> tuple[Port, ...]:
+def ports_of(ends: Iterable[tuple[str, str, Iterable[Any]]]) -> tuple[Port, ...]:
+    """Ports of (name, element type, axes); an axis that is no number, or below 0, is open.
+
+    Raises:
+        ModelRefusedError: two have one name, or one is no array of numbers.
+    """
     ports = tuple(
         Port(name=name, dtype=dtype, shape=tuple(None if isinstance(a, str) or a is None or a < 0 else a for a in axes))
         for name, dtype, axes in ends

@@ -5,7 +5,7 @@ from example_build import PROFILE, budgets, candidate, candidates, choice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgegen.bench.choose import choose, outcome
+from edgegen.bench.choose import choose, outcome, with_second_file
 from edgegen.core.errors import ExitCode
 from edgegen.core.results import MeasuredLatency
 
@@ -168,3 +168,16 @@ def test_choosing_changes_nothing_but_status_alarm_and_sentence():
         assert replace(after, status="eligible", why_rejected="", alarms=()) == replace(
             before, status="eligible", why_rejected="", alarms=()
         )
+
+
+@pytest.mark.parametrize(("limit", "status"), [(300_000, "pass"), (299_999, "fail")])
+def test_the_size_counts_a_second_file_that_ships(limit, status):
+    table = {"size": {"max_bytes": limit, "required": False}, "instructions": {"max": 3_000_000}}
+    made = pick(candidate("static-int8@onnx", size=200_000, instructions=2_000_000), table=table)
+    whole = with_second_file(made, budgets(table), PROFILE, "prefill.onnx", 100_000)
+    size, instructions = whole.verdicts
+    assert (size.status, size.value) == (status, 300_000)
+    assert size.reason == "200,000 bytes of the model and 100,000 of prefill.onnx"
+    assert instructions == made.verdicts[1]
+    assert outcome(whole) is ExitCode.OK
+    assert whole.chosen == made.chosen  # a candidate's size stays that of its own file: others ship none

@@ -9,7 +9,7 @@ from edgegen.artifacts.bundle import Written
 from edgegen.artifacts.layout import FileEntry
 from edgegen.bench.choose import choose
 from edgegen.bench.result import result_schema
-from edgegen.bench.summary import junit_xml, summary_markdown
+from edgegen.bench.summary import fallback_notes, junit_xml, summary_markdown
 from edgegen.core.digests import canonical_json
 from edgegen.core.errors import BuildError, ExitCode
 from edgegen.core.stages import Finished
@@ -106,6 +106,20 @@ def test_the_summary_holds_verdicts_candidates_and_digest():
     assert len(found["tournament"]) > 1
     assert text.count("\n| ") == 5 + len(candidates()) + len(found["tournament"]) + 3  # rows and three heads
     assert "the disk is full" in summary_markdown(DOCUMENTS["breaks"]())
+
+
+def test_the_summary_warns_of_what_fell_to_other_kernels_than_xnnpacks():
+    figures = {
+        "xnnpack": {"XNNConv2d": 3},
+        "fallback": {"aten::a.out": 1, "aten::b.out": 4, **dict.fromkeys("cdef", 1)},
+    }
+    told = {"step": "to pte", "form": "pte", "before": {}, "after": {}, "changed": [], "figures": figures}
+    made = document(choice=choose([candidate(passes=(told,))], budgets(), PROFILE))
+    (note,) = fallback_notes(made)
+    assert "9 of 12 operators fell to ExecuTorch's own kernels" in note
+    assert note.endswith("aten::b.out, aten::a.out, c, d, …")
+    assert "9 of 12 operators" in summary_markdown(made)
+    assert fallback_notes(document()) == []
 
 
 def test_foreign_text_cannot_break_the_summary_nor_the_xml():

@@ -84,7 +84,12 @@ def test_target_does_not_contradict_itself(name: str) -> None:
     profile = load_target(name)
     core, board, model = profile.core, profile.board, profile.cost_model
     assert split_url(profile.device)[0] in ("qemu", "host", "gpu", "null")
-    assert list(profile.runtimes) in (["onnx", "litert", "ort"], ["onnx", "litert"], ["onnx"])
+    assert list(profile.runtimes) in (
+        ["onnx", "litert", "ort", "pte"],
+        ["onnx", "litert", "ort"],
+        ["onnx", "litert"],
+        ["onnx"],
+    )
     for table in profile.budgets.values():
         assert table["max_bytes"] < profile.memory_bytes
     if profile.emulator is None:

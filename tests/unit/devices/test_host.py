@@ -19,6 +19,7 @@ import pytest
 import edgegen_runtime
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError, UsageError
 from edgegen.core.targets import load_target
+from edgegen.core.versions import installed
 from edgegen.devices import host as host_device
 from edgegen.devices.host import HostDevice, open_device
 from edgegen_runtime import arrays as _arrays  # the real one, before a test puts a fake in its place
@@ -81,9 +82,21 @@ def test_host_identity_names_what_can_change_a_number() -> None:
     identity = host().identity()
     assert (identity.kind, identity.emulated, identity.gives) == ("host", False, {"measured"})
     assert identity.core
-    assert {"onnxruntime", "ai-edge-litert", "numpy", "edgegen_runtime"} == set(identity.tools)
+    needed = {"onnxruntime", "ai-edge-litert", "numpy", "edgegen_runtime"}
+    assert needed | ({"executorch"} if installed("executorch") else set()) == set(identity.tools)
     with pytest.raises(ToolMissingError, match="not the target"):
         HostDevice(replace(load_target("null"), isa="other")).identity()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "package"),
+    [("onnxruntime", "edgegen"), ("litert", "edgegen[litert]"), ("executorch", "edgegen[executorch]")],
+)
+def test_host_names_the_package_of_a_missing_runtime(runtime: str, package: str, fake: Fake, model: Path) -> None:
+    fake("print('edgegen_runtime: no such module', file=sys.stderr)\nsys.exit(4)")
+    with pytest.raises(ToolMissingError) as caught:
+        host().run(model, runtime, pairs())
+    assert caught.value.next_step == f"pip install '{package}'"
 
 
 def test_host_takes_no_address() -> None:
@@ -220,6 +233,7 @@ import numpy as np
 from pathlib import Path
 import edgegen.devices.host as host
 from edgegen.core.targets import load_target
+from edgegen.core.versions import installed
 device, model = host.HostDevice(load_target("null")), Path(sys.argv[1])
 inputs = {{"file": np.ones((2, 2, 3), np.float32), "labels": np.ones((2, 2), np.int64)}}
 {code}

@@ -162,6 +162,20 @@ def test_litert_ends(litert_folder: Path) -> None:
     assert [finding.rule for finding in checked(wide, load_target("raspberrypi4"))] == ["EG305"]
 
 
+def test_litert_samples_may_be_open(litert_folder: Path) -> None:
+    model, target = open_model(litert_folder / "model.tflite"), load_target("raspberrypi4")
+    first, *inner = model.inputs[0].dims or ()
+    assert inner, "the case needs an axis behind that of samples"
+
+    def opened(*dims: Any) -> Any:
+        return checked(replace(model, inputs=(replace(model.inputs[0], dims=dims),)), target)
+
+    assert opened("?", *inner) == []
+    (finding,) = opened(first, *inner[:-1], "?")
+    assert finding.rule == "EG104"
+    assert "convert it again" in finding.fix  # --shape is refused for this format
+
+
 def test_shapes_that_are_given_close_open_axes(tmp_path: Path) -> None:
     path = write(tmp_path, **FAULTS["EG104"])
     assert "--shape x=1,4" in checked(open_model(path), load_target("raspberrypi4"))[0].fix

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgegen.core.errors import BuildError, UsageError
+from edgegen.core.errors import BuildError, EdgegenError, ExitCode, UsageError
 from edgegen.export.confined import Bounds, confined
 
 HERE = Path(__file__)
@@ -41,6 +42,18 @@ def flood() -> None:
         stream.truncate(1 << 30)
 
 
+def nest() -> None:
+    nest()
+
+
+def slip() -> None:
+    raise KeyError("of edgegen's own making")
+
+
+def leave() -> None:
+    os._exit(0)
+
+
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE.parent))
@@ -69,9 +82,24 @@ def test_confined_errors_come_back_whole() -> None:
         ("crash", "SIGABRT"),
         ("sleep", "not done after 4 s"),
         ("hoard", "more than 1 GiB of memory"),
-        ("flood", "brings down the program"),
+        ("flood", "a file of more than 1 MiB"),
+        ("nest", "more levels within each other"),
     ],
 )
 def test_confined_bounds_hold(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         _call(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("slip", 'KeyError: "of edgegen\'s own making"'), ("leave", "exit status 0")]
+)
+def test_confined_bug_is_told_as_one(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(EdgegenError, match="internal error") as caught:
+        _call(name)
+    assert caught.value.exit_code is ExitCode.INTERNAL
+    assert said in str(caught.value.got)
+    (report,) = tmp_path.glob("edgegen-error-*.txt")
+    assert str(report) in str(caught.value.next_step)
+    assert ("in slip" in report.read_text()) == (name == "slip")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edgegen.core.errors import UsageError
-from edgegen.core.project import Project, QualityTable
+from edgegen.core.project import Brought, Project, QualityTable
 from edgegen.core.targets import load_target
 from edgegen.pipeline import plan as plan_module
 from edgegen.pipeline.plan import plan, step_settings
@@ -70,6 +70,32 @@ def test_plan_says_what_the_target_cannot_run() -> None:
     profile = replace(load_target("raspberrypi4"), runtimes={"onnx": "onnxruntime"})
     planned = plan(_project("float32"), profile)
     assert planned[1].not_built == "raspberrypi4 has no runtime for litert"
+
+
+def test_plan_names_the_extra_of_another_name_than_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = replace(_project("float32"), formats=("pte",))
+    assert [item.not_built for item in plan(project, load_target("linux-x86_64"))] == [""]
+    monkeypatch.setattr(plan_module, "installed", lambda name: None if name == "executorch" else "1")
+    (planned,) = plan(project, load_target("linux-x86_64"))
+    assert (planned.not_built, planned.runtime) == ("pip install 'edgegen[executorch]'", "executorch")
+    (planned,) = plan(project, load_target("raspberrypi5"))
+    assert planned.not_built == "raspberrypi5 has no runtime for pte"
+
+
+def test_plan_builds_executorch_files_of_float_models_alone() -> None:
+    recipes = ("pruned", "qat", "distilled+static-int8", "dynamic-int8", "float16", "rewritten", "torchao-int8")
+    planned = plan(replace(_project(*recipes), formats=("pte",)), load_target("linux-x86_64"))
+    told = {item.name.recipe: item.not_built for item in planned}
+    assert [name for name, reason in told.items() if not reason] == ["float32", "pruned", "qat"]
+    assert all("before it is lowered" in told[name] for name in recipes[2:])
+
+
+def test_plan_builds_no_executorch_file_of_a_model_from_elsewhere() -> None:
+    brought = Brought(came_as="ONNX", forms=("onnx",), integers=False, calibrated=True)
+    project = replace(_project("float32"), formats=("onnx", "pte"), brought=brought)
+    planned = {str(item.name): item.not_built for item in plan(project, load_target("linux-x86_64"))}
+    assert planned["float32@onnx"] == ""
+    assert planned["float32@pte"].endswith("models that are trained here; this one came as ONNX")
 
 
 def test_plan_gives_the_reason_of_a_step_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:

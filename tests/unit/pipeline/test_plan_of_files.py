@@ -45,6 +45,13 @@ def test_integer_file_is_taken_as_it_is() -> None:
     reasons = _reasons("litert", integers=True)
     assert reasons["float32@litert"] == ""
     assert "quantized already" in reasons["weight-int8@litert"]
+    assert "ships byte for byte as it came: rewritten would change it" in reasons["rewritten@litert"]
+
+
+def test_integer_onnx_file_may_be_rewritten_exactly() -> None:
+    reasons = _reasons("onnx", integers=True)
+    assert reasons["rewritten@onnx"] == ""
+    assert "quantized already" in reasons["weight-int8@onnx"]
 
 
 @pytest.mark.parametrize("recipe", ["pruned", "distilled+weight-int8", "qat+static-int8"])

@@ -35,10 +35,11 @@ MODEL_TYPES = {
     "onnx": "application/vnd.onnx.model",
     "litert": "application/vnd.litert.model",
     "ort": "application/vnd.ort.model",
+    "pte": "application/vnd.executorch.program",
 }
 """Format -> media type of the model file."""
 
-PREFILL_FILES = {"onnx": "prefill.onnx", "litert": "prefill.tflite", "ort": "prefill.ort"}
+PREFILL_FILES = {"onnx": "prefill.onnx", "litert": "prefill.tflite", "ort": "prefill.ort", "pte": "prefill.pte"}
 """Format -> a second model file of the core, which reads blocks of a prompt: models of sequences may have it."""
 
 BESIDE_TYPE = "text/plain"

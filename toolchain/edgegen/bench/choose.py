@@ -76,6 +76,25 @@ def choose(candidates: Sequence[Candidate], budgets: Mapping[str, Budget], profi
     )
 
 
+def with_second_file(
+    choice: Choice, budgets: Mapping[str, Budget], profile: TargetProfile, name: str, size_bytes: int
+) -> Choice:
+    """The choice with a size that counts a second model file, which ships beside the first.
+
+    A file that breaks a required budget must have been left away before: choosing is over.
+    """
+    shown = choice.chosen or choice.closest
+    assert shown is not None  # a second file is made for a candidate
+    assert shown.size_bytes is not None
+    whole = replace(shown, size_bytes=shown.size_bytes + size_bytes)
+    again = {verdict.budget: verdict for verdict in judge(budgets, whole, profile)}
+    told = f"{shown.size_bytes:,} bytes of the model and {size_bytes:,} of {name}"
+    verdicts = (
+        replace(again["size"], reason=told) if verdict.budget == "size" else verdict for verdict in choice.verdicts
+    )
+    return replace(choice, verdicts=tuple(verdicts))
+
+
 def outcome(choice: Choice) -> ExitCode:
     """The exit code of a build that got as far as choosing: never OK where nothing was chosen."""
     if choice.chosen is None and choice.closest is None:

@@ -21,6 +21,7 @@ _LIBRARIES = {
     "ai-edge-litert": "edgegen[litert]",
     "ai-edge-quantizer": "edgegen[litert]",
     "litert-torch": "edgegen[litert]",
+    "executorch": "edgegen[executorch]",
 }
 _OTHERS_FILES = {"onnxruntime-gpu": "onnxruntime", "pyserial-labgrid": "pyserial"}
 """Distribution -> the one whose files it overwrites; the two cannot live together."""

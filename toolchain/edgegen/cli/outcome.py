@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgegen.bench.summary import brought_notes, verdicts_of
+from edgegen.bench.summary import brought_notes, fallback_notes, verdicts_of
 from edgegen.bench.wording import (
     closeness,
     closeness_name,
@@ -51,6 +51,8 @@ def show(result: Result) -> None:
         _verdict_reasons(console, document["verdicts"])
     for note in brought_notes(document):
         console.print(f"  {escape(note)}", soft_wrap=True)
+    for note in fallback_notes(document):
+        console.print(f"  [yellow]{escape(note)}[/]", soft_wrap=True)
     for note in (document["environment"]["device"] or {}).get("notes", []):
         console.print(f"  [magenta]{escape(note)}[/]", soft_wrap=True)
     _conclusion(console, result)

@@ -127,7 +127,8 @@ def _census_torch(folder: Path) -> Census:
     module.requires_grad_(False)  # the counter would ask for the gradient of slices of weights that layers are given
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        module(*(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs))
+        # Ones: as whole numbers they are a token, a place, a count; a block of no tokens cannot be read.
+        module(*(torch.ones(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs))
     leaves = [layer for layer in module.modules() if not list(layer.children())]
     return Census(
         operators=dict(sorted(Counter(type(layer).__name__ for layer in leaves).items())),

@@ -82,6 +82,7 @@ STEPS: dict[tuple[str, str], Step] = {
         Step(name="float32", form="torch", target="edgegen.compress.unchanged:apply"),
         Step(name="float32", form="onnx", target="edgegen.compress.unchanged:apply"),
         Step(name="float32", form="litert", target="edgegen.compress.unchanged:apply"),
+        Step(name="float32", form="pte", target="edgegen.compress.unchanged:apply"),
         Step(
             name="pruned",
             form="torch",
@@ -256,7 +257,14 @@ STEPS: dict[tuple[str, str], Step] = {
     )
 }
 
+_ON_TORCH = frozenset(name for name, form in STEPS if form == "torch")
+_NO_STEP_ON_PTE = (
+    "ExecuTorch quantizes a program before it is lowered, and a .pte file is lowered already: of this format float "
+    "models, and steps on the trained model, are built"
+)
+
 NOT_BUILT: dict[tuple[str, str], str] = {
+    **{(name, "pte"): _NO_STEP_ON_PTE for name, _ in STEPS if name not in _ON_TORCH},
     ("pruned", "onnx"): "pruning rebuilds the torch generator; a model that came as ONNX has none",
     ("pruned", "litert"): "pruning rebuilds the torch generator; a model that came as LiteRT has none",
     ("sparse", "onnx"): "masks are tuned on the torch model; a model that came as ONNX has none",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgegen.core.errors import UsageError
 from edgegen.core.records import setting
 
-FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "ort": "model.ort"}
+FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "ort": "model.ort", "pte": "model.pte"}
 """Deployable format -> the file name that it has in a bundle."""
 
 FILES_BESIDE = {"ort": ("required_operators_and_types.config",)}

@@ -29,7 +29,8 @@ _TIMEOUT_S = 600.0
 _PROCESSES = 7  # what a wall-clock verdict rests on
 _RUNS = 30  # warm inferences of each
 _GPU_RUNTIMES = ("onnxruntime-cuda", *(f"onnxruntime-tensorrt{kind}" for kind in ("", "-float16", "-int8")))
-_RUNTIMES = ("litert", "onnxruntime", *_GPU_RUNTIMES)
+_RUNTIMES = ("litert", "onnxruntime", "executorch", *_GPU_RUNTIMES)
+_EXTRAS = ("litert", "executorch")  # runtimes that come with an extra of their name
 _REPORT_BYTES, _LAST_WORDS_BYTES = 1 << 20, 4000
 # Exit statuses of edgegen_runtime.
 _BAD_INPUT, _MODEL_REFUSED, _NO_RUNTIME, _NO_ROOM = 2, 3, 4, 5
@@ -158,7 +159,10 @@ def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) 
 
 def runtime_tools() -> dict[str, str]:
     """Versions of the runtimes and digest of the code that drives them: what can change an output on this machine."""
-    return {**versions(["onnxruntime", "ai-edge-litert", "numpy"]), "edgegen_runtime": driver_digest()}
+    found = versions(["onnxruntime", "ai-edge-litert", "numpy"])
+    # Whoever does not have it does not run it: its absence is not worth a word.
+    optional = {name: version for name, version in versions(["executorch"]).items() if version != "absent"}
+    return {**found, **optional, "edgegen_runtime": driver_digest()}
 
 
 def _write_inputs(inputs: Tensors, path: Path) -> None:
@@ -209,11 +213,11 @@ def _failure(runtime: str, model: Path, status: int, words: str) -> EdgegenError
     said = [line.removeprefix(_SAID_BY_RUNTIME) for line in words.splitlines() if line.startswith(_SAID_BY_RUNTIME)]
     got = said[-1] if said else words
     if status in (_BAD_INPUT, _MODEL_REFUSED) and said:
-        return BuildError(f"{runtime} refuses the model or its inputs", where=where, got=got)
+        return BuildError(f"EG207, {runtime} refuses the model or its inputs", where=where, got=got)
     if status == _NO_ROOM and said:
         return BuildError("the inference ran out of memory or disk", where=where, got=got)
     if status == _NO_RUNTIME and said:
-        extra = "edgegen[litert]" if runtime == "litert" else "edgegen"
+        extra = f"edgegen[{runtime}]" if runtime in _EXTRAS else "edgegen"
         return ToolMissingError(
             f"{runtime} is not usable here", where=where, got=got, next_step=f"pip install '{extra}'"
         )

@@ -8,6 +8,7 @@ softmax and attention operators fused into one node count nothing.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -82,7 +83,8 @@ def onnx_shapes(model: ModelProto, where: str) -> dict[str, tuple[int, ...]]:
     import onnx
 
     try:
-        inferred = onnx.shape_inference.infer_shapes(_with_plain_products(model), data_prop=True)
+        plain = _with_constants_in_bodies(_with_plain_products(model))
+        inferred = onnx.shape_inference.infer_shapes(plain, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise BuildError("the shapes inside the model contradict each other", where=where, got=error) from error
     return declared_shapes(inferred, where)
@@ -135,6 +137,21 @@ def _with_plain_products(model: ModelProto) -> ModelProto:
     return copy
 
 
+def _with_constants_in_bodies(model: ModelProto) -> ModelProto:
+    """The model with the main graph's constants inside the bodies that use them: onnx's inference looks no further."""
+    from edgegen.export.onnx_file import graphs
+
+    if next(itertools.islice(graphs(model), 1, None), None) is None:
+        return model
+    copy: ModelProto = type(model).FromString(model.SerializeToString())
+    outer = {tensor.name: tensor for tensor in copy.graph.initializer}
+    for body in itertools.islice(graphs(copy), 1, None):
+        own = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
+        used = {name for node in body.node for name in node.input}
+        body.initializer.extend(outer[name] for name in sorted((used - own) & outer.keys()))
+    return copy
+
+
 def _summed(works: Iterator[int], path: Path) -> int:
     try:
         return sum(works)
@@ -162,15 +179,8 @@ def _macs_of_node(node: NodeProto, shapes: Shapes, where: str) -> int:
         return math.prod(shape(node.input[0])) * math.prod(weight[1:])
     if kind in _ONNX_PRODUCTS:
         left, right = (shape(node.input[place]) for place in _ONNX_PRODUCTS[kind])
-        flipped = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        inner = left[-2 if flipped else -1]
-        if len(right) < 2:
-            return math.prod(left)
-        # Outputs of the fused forms are unknown to onnx's inference, so the product's shape comes from its inputs.
-        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        outer = math.prod(left) // max(inner, 1)
-        batches = math.prod(right[:-2]) if len(left) == 2 else 1
-        return outer * inner * right[-2 if transposed else -1] * batches
+        flags = {attribute.name for attribute in node.attribute if attribute.i}
+        return _macs_of_product(left, right, flipped="transA" in flags, transposed="transB" in flags)
     if kind == "MatMulNBits":
         sizes = {attribute.name: attribute.i for attribute in node.attribute}
         return math.prod(shape(node.input[0])) * int(sizes["N"])
@@ -184,6 +194,19 @@ def _macs_of_node(node: NodeProto, shapes: Shapes, where: str) -> int:
         hidden = gates_hidden // _ONNX_GATES[kind]
         return length * batch * directions * gates_hidden * (width + hidden)
     return 0
+
+
+def _macs_of_product(left: tuple[int, ...], right: tuple[int, ...], *, flipped: bool, transposed: bool) -> int:
+    """Of a product as numpy.matmul defines it: a vector is a row or a column, and axes before the last two broadcast.
+
+    Reckoned from the operands: outputs of the fused forms are unknown to onnx's inference.
+    """
+    from numpy import broadcast_shapes
+
+    rows = left[-1 if flipped else -2] if len(left) > 1 else 1
+    inner = left[-2 if flipped and len(left) > 1 else -1]
+    columns = right[-2 if transposed else -1] if len(right) > 1 else 1
+    return math.prod(broadcast_shapes(left[:-2], right[:-2])) * rows * inner * columns
 
 
 def _census_litert(path: Path) -> Census:
@@ -207,7 +230,8 @@ def _census_executorch(path: Path) -> Census:
 
     program = read_executorch(path)
     return Census(
-        operators=dict(sorted((program.delegated + program.portable).items())),
+        # Of a part for another backend than XNNPACK it is only known that it is there.
+        operators=dict(sorted((program.delegated + program.portable + Counter(program.other_parts)).items())),
         parameters=program.parameters,
         bytes=program.size_bytes,
         macs=program.macs,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -31,7 +32,9 @@ from edgegen.core.errors import (
     UsageError,
 )
 
-_ANSWER_BYTES, _WORDS_BYTES = 64 << 20, 400
+_ANSWER_BYTES, _SAID_BYTES, _WORDS = 64 << 20, 1 << 20, 400
+_NO_MEMORY = ("alloc", "start new thread", "failed to map segment")
+"""Said by libraries that got no more addresses."""
 _PR_SET_PDEATHSIG = 1
 _ERRORS: Mapping[int, type[EdgegenError]] = {
     ExitCode.USAGE: UsageError,
@@ -57,8 +60,9 @@ def confined(target: str, arguments: Mapping[str, Any], where: Path, bounds: Bou
 
     Raises:
         UsageError, BuildError, ToolMissingError: as the function raises them.
-        UsageError: the process crashed or went beyond its bounds.
+        UsageError: native code crashed on the file, or the process went beyond its bounds.
         StorageError: the disk is full.
+        EdgegenError: anything else that the function raised: a bug of edgegen's, told as one.
     """
     with tempfile.TemporaryDirectory(prefix="edgegen-confined-") as name:
         folder = Path(name)
@@ -103,21 +107,34 @@ def _read(answer: Path, said: Path, status: int, where: Path, bounds: Bounds) ->
         raise _beyond(where, f"ended after {2 * bounds.seconds:g} s of processor time, or by the system for its memory")
     if status == 0 and answer.is_file() and answer.stat().st_size <= _ANSWER_BYTES:
         told = json.loads(answer.read_bytes())
-        if "error" not in told:
+        if "given" in told:
             return told["given"]
-        if told["error"]["memory"]:
-            raise _beyond(where, f"more than {bounds.memory_bytes >> 30} GiB of memory")
+        if "beyond" in told:
+            raise _beyond(where, told["beyond"])
         fields = {key: told["error"][key] for key in ("where", "got", "expected", "next_step")}
-        kind = StorageError if told["error"]["storage"] else _ERRORS.get(told["error"]["exit_code"], EdgegenError)
+        kind = StorageError if told["storage"] else _ERRORS.get(told["error"]["exit_code"], EdgegenError)
         raise kind(told["error"]["what"], **fields)
-    words = said.read_bytes()[-_WORDS_BYTES:].decode("utf-8", "replace").strip()
-    words = words.rpartition("\n")[2] if status > 0 else words  # of a traceback its last line says what it was
+    words = said.read_bytes()[-_SAID_BYTES:].decode("utf-8", "replace").strip()
+    if status >= 0:
+        raise _bug(where, status, words)
     raise UsageError(
         "the model file brings down the program that reads it",
         where=str(where),
-        got=f"{signal.Signals(-status).name if status < 0 else f'exit status {status}'}: {words}",
+        got=f"{signal.Signals(-status).name}: {words[-_WORDS:]}",
         expected="a whole model file of a common exporter",
         next_step="check that the download or the export finished",
+    )
+
+
+def _bug(where: Path, status: int, words: str) -> EdgegenError:
+    """Whatever a file may bring about is told as a refusal, or ends native code by a signal: this is neither."""
+    with tempfile.NamedTemporaryFile("w", prefix="edgegen-error-", suffix=".txt", delete=False) as sink:
+        sink.write(words)
+    return EdgegenError(
+        "internal error while reading the model file",
+        where=str(where),
+        got=words.rpartition("\n")[2] or f"exit status {status} without an answer",  # a traceback's last line
+        next_step=f"this is a bug in edgegen; please report it with {sink.name}",
     )
 
 
@@ -156,13 +173,23 @@ def main() -> int:
     try:
         told: dict[str, Any] = {"given": getattr(import_module(module), function)(**request["arguments"])}
     except EdgegenError as error:
-        told = {"error": {**error.to_dict(), "storage": isinstance(error, StorageError), "memory": False}}
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "alloc" not in str(error):
+        told = {"error": error.to_dict(), "storage": isinstance(error, StorageError)}
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        told = {"beyond": _bound(error, request)}
+        if not told["beyond"]:
             raise
-        told = {"error": {"memory": True}}
     Path(request["answer"]).write_text(json.dumps(told), encoding="utf-8")
     return 0
+
+
+def _bound(error: Exception, request: Mapping[str, Any]) -> str:
+    """Which bound the error comes of; empty: of none."""
+    text, number = str(error), error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in _NO_MEMORY):
+        return f"more than {request['memory_bytes'] >> 30} GiB of memory"
+    if number == errno.EFBIG:
+        return f"a file of more than {request['file_bytes'] >> 20} MiB"
+    return "more levels within each other than a program has room for" if isinstance(error, RecursionError) else ""
 
 
 def _die_with(parent: int) -> None:

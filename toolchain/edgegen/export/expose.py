@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.lazy import load
-from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors
 from edgegen.export.wiring import main_graph, tensor_names
 
@@ -71,7 +70,9 @@ def expose(path: Path, format_name: str, tensors: Sequence[str], folder: Path) -
         return _expose_onnx(path, tensors, folder)
     if format_name == "litert":
         return _expose_litert(path, tensors, folder)
-    raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
+    raise UsageError(
+        "tensors inside a file of this format cannot be looked at", got=format_name, expected="onnx or litert"
+    )
 
 
 def _expose_onnx(path: Path, tensors: Sequence[str], folder: Path) -> list[Exposed]:

@@ -25,7 +25,7 @@ class Export:
     """A deployable file and what is known of it without a device."""
 
     schema_version: Literal[1] = setting(1, doc="format of this file")
-    format: str = setting(doc="onnx or litert")
+    format: str = setting(doc="one of " + ", ".join(FORMATS))
     file: str = setting(doc="the model's file name")
     sha256: str = setting(doc="digest of the model file")
     size_bytes: int = setting(doc="size of the model file", minimum=1)

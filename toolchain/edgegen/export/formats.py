@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load
@@ -17,19 +19,23 @@ FORM_FILES = {
 CONVERTERS = {
     ("torch", "onnx"): "edgegen.export.onnx:convert",
     ("torch", "litert"): "edgegen.export.litert:convert",
+    ("torch", "pte"): "edgegen.export.executorch:convert",
 }
-"""(from, to) -> a function of (source folder, folder to write into)."""
+"""(from, to) -> a function of (source folder, folder to write into) -> None, or what it tells of the file: ``changed``
+and ``figures``, as a compression pass does.
+"""
 
 FINISHERS = {"ort": "edgegen.export.ort:convert"}
 """Format that is made from another's finished file -> a function of (source folder, folder to write into, the target's
 instruction set).
 """
 
-_EXTRAS = {"litert": "litert"}
+EXTRAS = {"litert": "litert", "pte": "executorch"}
+"""Format -> the pip extra that it needs."""
 
 
-def convert(source: Path, folder: Path, *, form: str, to: str) -> None:
-    """Writes the model in ``source`` into ``folder`` in another form.
+def convert(source: Path, folder: Path, *, form: str, to: str) -> Mapping[str, Any] | None:
+    """Writes the model in ``source`` into ``folder`` in another form; see ``CONVERTERS`` for what is given back.
 
     Raises:
         UsageError: there is no converter between the two forms.
@@ -39,7 +45,8 @@ def convert(source: Path, folder: Path, *, form: str, to: str) -> None:
     if (form, to) not in CONVERTERS:
         known = ", ".join(f"{start} to {end}" for start, end in CONVERTERS)
         raise UsageError("there is no converter between these forms", got=f"{form} to {to}", expected=f"one of {known}")
-    load(CONVERTERS[form, to], extra=_EXTRAS.get(to))(source, folder)
+    told: Mapping[str, Any] | None = load(CONVERTERS[form, to], extra=EXTRAS.get(to))(source, folder)
+    return told
 
 
 def finished(current: Path, folder: Path, *, format_name: str, isa: str) -> Path:

@@ -11,7 +11,7 @@ from edgegen.core.ports import Tensors
 from edgegen.export.census import census
 from edgegen.export.drawable import draws_of, trial_row
 from edgegen.export.host_runtime import run_on_host
-from edgegen.export.onnx_file import graphs, read_onnx, refuse_random_operators, write_onnx
+from edgegen.export.onnx_file import graphs, nodes, read_onnx, refuse_random_operators, write_onnx
 from edgegen.export.opened import open_model
 from edgegen.export.opened_onnx import given_shapes
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 _INNER = "{}__without_samples"
+_FOLDED = "{}__folded"
 _IR_VERSION, _OPSET = 4, 13  # constants need not be inputs; Reshape as it is written here
 
 
@@ -71,7 +72,21 @@ def _fold(target: Path) -> None:
         raise BuildError("EG207, the runtime onnxruntime refuses the model", where=str(target), got=error) from error
     model = read_onnx(folded)
     folded.unlink()
+    _rename_made_up(model, read_onnx(target))
     write_onnx(model, target)
+
+
+def _rename_made_up(model: ModelProto, source: ModelProto) -> None:
+    """Gives constants that the runtime named itself other names: loading the file it makes the same ones up again, and
+    refuses it for them (seen of reshapes beside a Scan: "Attempt to replace the existing tensor").
+    """
+    known = {tensor.name for graph in graphs(source) for tensor in graph.initializer}
+    known |= {name for node in nodes(source) for name in node.output}
+    made_up = [tensor for tensor in model.graph.initializer if tensor.name not in known]
+    for tensor in made_up:
+        inner = _FOLDED.format(tensor.name)
+        _rename_uses(model, tensor.name, inner)
+        tensor.name = inner
 
 
 def _allow_reshape(model: ModelProto) -> None:

@@ -34,4 +34,10 @@ def read_signature(path: Path, format_name: str) -> tuple[tuple[TensorSpec, ...]
         read = litert_file.read_litert(path)
         litert_file.refuse_random_operators(read, str(path))
         return litert_file.signature_of_litert(read, str(path))
+    if format_name == "pte":
+        from edgegen.export import executorch_file
+
+        program = executorch_file.read_executorch(path)
+        executorch_file.refuse_random_operators(program, str(path))
+        return program.inputs, program.outputs
     raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import UsageError
-from edgegen.core.models import FORMATS
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -84,7 +83,9 @@ def read_wiring(path: Path, format_name: str) -> Wiring:
         return _wiring_of_onnx(path)
     if format_name == "litert":
         return _wiring_of_litert(path)
-    raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
+    raise UsageError(
+        "tensors inside a file of this format cannot be looked at", got=format_name, expected="onnx or litert"
+    )
 
 
 def _wiring_of_onnx(path: Path) -> Wiring:

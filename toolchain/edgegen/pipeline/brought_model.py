@@ -30,7 +30,7 @@ _READING = Bounds(seconds=300)
 _HELD_BACK_RATIO, _LEAST_HELD_BACK = 0.25, 2
 _SEEDS = {"calibration": 1_000, "quality": 2_000, "validation": 3_000}  # as those of ``model``
 _EXPECTED_FILE = "expected.npz"
-_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime"}
+_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime", "pte": "executorch"}
 
 GENERATED, HELD_BACK, SAME, EVALUATION = (
     "generated",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.artifacts.bundle import discard
-from edgegen.bench.choose import choose
+from edgegen.artifacts.layout import PREFILL_FILES
+from edgegen.bench.choose import choose, with_second_file
 from edgegen.core.cache import Cache, max_bytes
 from edgegen.core.errors import BuildError, EdgegenError, ExitCode, StorageError, ToolMissingError, UsageError
 from edgegen.core.locks import locked
@@ -178,7 +179,11 @@ def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) ->
     choice = choose(candidates, ordered.budgets, ordered.profile)
     spread = calibration_spread(maker, made, ordered.settings.data.calibration.seeds)
     writing = Generating(maker, ordered.profile, identity, lambda: _connect(ordered, settings), ordered.budgets)
-    generation = writing.found(choice.chosen or choice.closest, made, proofs)
+    shown = choice.chosen or choice.closest
+    generation = writing.found(shown, made, proofs)
+    if shown is not None and generation is not None and generation.prefill is not None:
+        name, size_bytes = PREFILL_FILES[shown.format], generation.prefill.stat().st_size
+        choice = with_second_file(choice, ordered.budgets, ordered.profile, name, size_bytes)
     outcome = Outcome(
         order=ordered, choice=choice, found=found, evaluated=evaluated, spread=spread, generation=generation
     )

@@ -29,7 +29,12 @@ from edgegen.pipeline.order import Order
 from edgegen.pipeline.prove import Made, load_outputs
 from edgegen.pipeline.subject_of import data_origin, training_tools
 
-RUNTIME_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+RUNTIME_DISTRIBUTIONS = {
+    "onnxruntime": "onnxruntime",
+    "litert": "ai-edge-litert",
+    "tflite-runtime": "tflite-runtime",
+    "executorch": "executorch",
+}
 """Runtime -> the distribution that it comes in."""
 
 

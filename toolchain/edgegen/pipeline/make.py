@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edgegen.compress.census import NothingChanged
+from edgegen.compress.census import NothingChanged, census_of_form
 from edgegen.compress.context import StepContext
-from edgegen.compress.steps import STEPS, apply_step, find_step
+from edgegen.compress.steps import STEPS, Applied, apply_step, find_step
 from edgegen.core.errors import BuildError
 from edgegen.core.models import FILES_BESIDE, FORMATS, form_of
 from edgegen.core.ports import Probes, Progress, Tensors
@@ -197,7 +197,7 @@ class Maker:
         if any(STEPS[step, form].from_torch for step in planned.format_steps):
             for name in DEPLOYED_FILES:
                 shutil.copyfile(source.files[name].path, current / name)
-        passes = list(source.record.get("passes", ()))
+        passes = [*source.record.get("passes", ()), *base.record.get("passes", ())]
         refused = str(source.record.get("refused", ""))
         context = replace(self.context(calibration), runtime=planned.runtime)
         if probes is not None:
@@ -233,9 +233,10 @@ class Maker:
 
         def work(folder: Path) -> Mapping[str, Any]:
             inside = _materialize(source.files, DEPLOYED_FILES, folder / ".torch")
-            convert(inside, folder, form="torch", to=form)
+            told = convert(inside, folder, form="torch", to=form)
+            passes = [] if told is None else [_conversion(inside, folder, form, told)]
             shutil.rmtree(inside)
-            return {}
+            return {"passes": passes}
 
         return self.stages.run(stage, work)
 
@@ -317,6 +318,12 @@ class Maker:
             threads=self.model.training.threads,
             progress=self._progress,
         )
+
+
+def _conversion(torch_form: Path, folder: Path, form: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a converter tells, as a pass."""
+    before, after = census_of_form(torch_form, "torch"), census_of_form(folder, form)
+    return Applied(step=f"to {form}", form=form, before=before, after=after, **told).told()
 
 
 def _everything(reference: Tensors) -> Tensors:

@@ -35,6 +35,7 @@ TOOLS = {
     "onnx": (*_TORCH, "onnx", "onnxruntime", "onnxscript"),
     "ort": (*_TORCH, "onnx", "onnxruntime", "onnxscript"),
     "litert": (*_TORCH, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax"),
+    "pte": (*_TORCH, "executorch"),
 }
 """Form -> distributions whose version can change what is made of it."""
 

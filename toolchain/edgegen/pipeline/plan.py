@@ -16,13 +16,14 @@ from edgegen.core.models import CandidateName, form_of
 from edgegen.core.project import Brought, PointTable, Project
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import installed
+from edgegen.export.formats import EXTRAS
 from edgegen.train.families import can_narrow
 
 PARENT = "float32"
 """The recipe that changes nothing: the reference that every other is compared with."""
 
-NEEDS = {"litert": ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")}
-"""Format -> distributions without which it cannot be built; they make up the extra of the same name."""
+NEEDS = {"litert": ("litert-torch", "ai-edge-litert", "ai-edge-quantizer"), "pte": ("executorch",)}
+"""Format -> distributions without which it cannot be built; they make up the extra of ``export.formats.EXTRAS``."""
 
 
 _ON_SAMPLES = ("static-int8", "static-int16", "mixed-int8")
@@ -182,7 +183,7 @@ def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProf
     if format_name not in profile.runtimes:
         return f"{profile.name} has no runtime for {format_name}"
     if any(installed(distribution) is None for distribution in NEEDS.get(format_name, ())):
-        return f"pip install 'edgegen[{format_name}]'"
+        return f"pip install 'edgegen[{EXTRAS[format_name]}]'"
     form = form_of(format_name)
     for step in format_steps:
         if (step, form) not in STEPS:
@@ -204,6 +205,8 @@ def _unfit(torch_steps: Iterable[str], family: str) -> str:
 
 def _not_brought(torch_steps: Iterable[str], format_steps: Iterable[str], format_name: str, brought: Brought) -> str:
     """Why a candidate cannot be made of a model that came as a file; empty if it can."""
+    if format_name == "pte":
+        return f"ExecuTorch files are made of models that are trained here; this one came as {brought.came_as}"
     if form_of(format_name) not in brought.forms:
         return (
             f"the model came as {brought.came_as}: a conversion to {format_name} is lossy or needs another tool; "
@@ -217,6 +220,8 @@ def _not_brought(torch_steps: Iterable[str], format_steps: Iterable[str], format
             return f"{step} makes its file from a torch model of a family; this one came as {brought.came_as}"
         if brought.integers and not known.rewrites:
             return "the file is quantized already: rounding it again would only lose; it is taken as it is"
+        if brought.integers and form_of(format_name) == "litert":
+            return f"the file is quantized already and ships byte for byte as it came: {step} would change it"
         if step in _ON_SAMPLES and not brought.calibrated:
             return f"{step} needs samples of what the model will see: --calibration FILE.npz"
     return ""

@@ -130,7 +130,7 @@ def _failure(tools: Tools, job: Job, status: int, stderr: str) -> BuildError | T
     last_words = said[-1] if said else stderr.strip()[-400:]
     where = f"{job.model.name} on {job.runtime}, emulated {tools.cpu}"
     if status in (_REFUSED_INPUT, _REFUSED_MODEL) and said:
-        return BuildError(f"{job.runtime} refuses the model or its inputs", where=where, got=last_words)
+        return BuildError(f"EG207, {job.runtime} refuses the model or its inputs", where=where, got=last_words)
     if status == _NO_MEMORY and said:
         return BuildError("the emulated inference ran out of memory or disk", where=where, got=last_words)
     if status == _NO_RUNTIME and said:

@@ -7,7 +7,7 @@ from functools import cache
 
 from edgegen.core.targets import TargetProfile
 from edgegen.export.check.finding import Seen
-from edgegen.export.opened import OpenedModel
+from edgegen.export.opened import OpenedModel, Value
 from edgegen.export.state_pairs import state_pairs
 
 OLDEST_OPSET = 11
@@ -35,15 +35,24 @@ def new_opset(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
 
 def open_shape(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     for value in model.inputs:
-        if value.dims is None and value.dtype not in ("sequence", "optional", "map"):
-            yield Seen(message="the input has no shape", where=value.name, fix=f"--shape {value.name}=1,…")
-        elif value.fixed is None and value.dims is not None:
+        if value.dims is None:
+            if value.dtype not in ("sequence", "optional", "map"):
+                yield Seen(message="the input has no shape", where=value.name, fix=_closing(model, value, "1,…"))
+            continue
+        inner = value.dims[1:] if model.format == "litert" else value.dims  # a build makes one sample of the first axis
+        if any(isinstance(axis, str) for axis in inner):
             shape = ",".join(str(axis) for axis in value.dims)
+            lengths = ",".join(str(axis) if isinstance(axis, int) else "1" for axis in value.dims)
             yield Seen(
-                message=f"the input's shape is open: {shape}",
-                where=value.name,
-                fix="--shape " + value.name + "=" + ",".join(str(a) if isinstance(a, int) else "1" for a in value.dims),
+                message=f"the input's shape is open: {shape}", where=value.name, fix=_closing(model, value, lengths)
             )
+
+
+def _closing(model: OpenedModel, value: Value, lengths: str) -> str:
+    """Shapes can be given to ONNX files alone."""
+    if model.format == "onnx":
+        return f"--shape {value.name}={lengths}"
+    return "convert it again with fixed shapes; the first axis may stay open where it counts samples"
 
 
 def empty_end(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
