@@ -22,6 +22,18 @@ Run = Callable[[Path, Mapping[str, Any]], Mapping[str, Any]]
 _PLAIN = ('compress.recipes=["float32"]', 'export.formats=["onnx"]', "quality.samples=2")
 RULE = re.compile(r"EG\d{3}")
 _MOST_TENSORS = 60  # of a batch: the tensor file of an emulated core holds 64
+_ROUNDINGS = 4  # of the largest value: more than any case here leaves
+_TOGETHER = " + "
+RUNTIMES_OWN = frozenset(
+    {
+        "test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal",
+        "test_attention_4d_with_past_and_present_qk_matmul_bias_4d_mask_causal",
+        "test_maxunpool_export_with_output_shape",
+        "test_resize_downsample_scales_cubic_align_corners",
+        "test_resize_downsample_scales_linear_align_corners",
+    }
+)
+"""Cases that onnxruntime 1.32 answers otherwise than onnx: what ships has to answer as it does."""
 WRONG = "wrong: "
 """What begins the outcome of a case that was built and gives what it should not."""
 
@@ -67,10 +79,10 @@ def outcome(case: OnnxCase, target: str, folder: Path, cache: Cache, run: Run = 
         found = run(result.folder / "files" / "model.onnx", given)
     except EdgegenError as error:
         return f"{WRONG}{error.paragraph()}"
-    wrong = next(_differences(case, right, found), "")
-    if wrong and not next(_differences(case, _straight(case), found), ""):
-        return ""  # the runtime itself is that far from the case
-    return wrong
+    names = case.name.split(_TOGETHER)
+    if RUNTIMES_OWN.isdisjoint(names):
+        return next(_differences(case, right, found), "")
+    return next(_differences(case, _straight(case), found), "")
 
 
 def outcomes_together(cases: Sequence[OnnxCase], target: str, folder: Path, cache: Cache, run: Run) -> dict[str, str]:
@@ -110,7 +122,7 @@ def joined(cases: Sequence[OnnxCase]) -> OnnxCase:
     model.ir_version = max(part.ir_version for part in parts)
     model.functions.extend(function for part in parts for function in part.functions)
     return OnnxCase(
-        name="joined",
+        name=_TOGETHER.join(case.name for case in cases),
         model=model.SerializeToString(),
         inputs={f"{number}/{name}": array for number, case in enumerate(cases) for name, array in case.inputs.items()},
         outputs=[array for case in cases for array in case.outputs],
@@ -165,11 +177,16 @@ def _straight(case: OnnxCase) -> dict[str, Any]:
 
 
 def _differences(case: OnnxCase, right: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """Outputs beyond the case's tolerance. Of sums that cancel, a few roundings of the output's largest value are
+    left: a case's absolute tolerance, made for numbers about 1, does not know how large that is."""
     for name, array in right.items():
+        atol = case.atol
+        if array.dtype.kind == "f" and np.isfinite(array).any():
+            atol = max(atol, _ROUNDINGS * float(np.finfo(array.dtype).eps * np.abs(array[np.isfinite(array)]).max()))
         try:
-            np.testing.assert_allclose(found[name], array, rtol=case.rtol, atol=case.atol)
+            np.testing.assert_allclose(found[name], array, rtol=case.rtol, atol=atol)
         except AssertionError as error:
-            yield f"{WRONG}{case.name}, {name}: {' '.join(str(error).split())}"
+            yield f"{WRONG}{name}: {' '.join(str(error).split())}"
 
 
 def counted(outcomes: Mapping[str, str]) -> Counter[str]:
