@@ -174,7 +174,9 @@ def test_refused_models_are_build_errors(emulated: Open, tmp_path: Path, name: s
 
 
 def test_inputs_that_no_model_takes_are_refused(emulated: Open, float_model: Path) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="a dtype no device takes"):
+        emulated().run(float_model, "onnxruntime", {"x": images()["x"].astype(np.complex64)})
+    with pytest.raises(BuildError, match="EG207, onnxruntime refuses the model or its inputs"):
         emulated().run(float_model, "onnxruntime", {"x": images()["x"].astype(np.float64)})
 
 
