@@ -5,8 +5,9 @@
 For each template: a table of every way of making a file (bytes, counted instructions and peak RAM on the emulated
 boards, closeness to the float model, and the task's figure, both with 95 % intervals); what the points that the search
 found beat; the hypervolume; and the searched best beside a network of its own size that was trained directly. The
-search looks at the last target and never at the test part, on which everything is weighed. Goes on where it was
-stopped: every file and reading is in the cache. Prints Markdown; --json FILE writes the figures.
+search tries a point on every target, has a front for each, and never looks at the test part, on which everything is
+weighed; best and hypervolume are of the last target. Goes on where it was stopped: every file and reading is in the
+cache. Prints Markdown; --json FILE writes the figures.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Found:
     """What a template's search is worth."""
 
     rows: list[Row]
+    fronts: Mapping[str, Sequence[str]]  # target -> names of its points
     seeds: float  # how far a second training moves the task's figure; 0: not known
     hypervolume: Mapping[str, Any]
     trials: int
@@ -64,8 +66,11 @@ class Found:
         return worse <= max(_ALLOWED_LOSS * abs(parent.value), self.seeds)
 
     def beaten(self, item: Weighed, target: str) -> bool:
-        """Whether a point of the front is as good on the task, within the interval, and nowhere dearer."""
-        return any(point.task.within(item.task) and point.no_dearer(item, target) for _, point in self.of("search"))
+        """Whether a point of the target's front is as good on the task, within the interval, and nowhere dearer."""
+        return any(
+            name in self.fronts[target] and point.task.within(item.task) and point.no_dearer(item, target)
+            for name, point in self.of("search")
+        )
 
 
 def main() -> int:
@@ -88,16 +93,20 @@ def main() -> int:
 def _found(template: str, options: argparse.Namespace, cache: Path, folder: Path) -> Found:
     with yardstick(template, options.target, cache, options.samples, folder) as stick:
         rows = [*floats(stick), *plain_defaults(stick, folder), *presets(stick)]
-        document = _searched(stick, folder / template, options, cache)
-        tables = {
-            point["name"]: PointTable(recipe=point["recipe"], format=point["format"], settings=point["settings"])
-            for point in document["points"]
-            if point["on_front"] and point["recipe"] != "float32"
-        }
+        documents = _searched(stick, folder / template, options, cache)
+        points = {target: _front(document) for target, document in documents.items()}
+        tables = {name: table for front in points.values() for name, table in front.items()}
         planned = {name: stick.point(name, table) for name, table in tables.items()}
         rows += [tried(str(item.name), "search", partial(stick.weigh_planned, item)) for item in planned.values()]
         seeds = stick.floor(rows[0].weighed.task.name) if rows[0].weighed else 0.0
-        found = Found(rows=rows, seeds=seeds, hypervolume=document["hypervolume"], trials=len(document["trials"]))
+        last = documents[options.target[-1]]
+        found = Found(
+            rows=rows,
+            fronts={target: [str(planned[name].name) for name in front] for target, front in points.items()},
+            seeds=seeds,
+            hypervolume=last["hypervolume"],
+            trials=len(last["trials"]),
+        )
         best = _best(found, options.target[-1])
         point = next((name for name, item in planned.items() if str(item.name) == best), None)
         changes = {} if point is None else stick.students(planned[point])
@@ -106,7 +115,16 @@ def _found(template: str, options: argparse.Namespace, cache: Path, folder: Path
     return found
 
 
-def _searched(stick: Yardstick, folder: Path, options: argparse.Namespace, cache: Path) -> Mapping[str, Any]:
+def _front(document: Mapping[str, Any]) -> dict[str, PointTable]:
+    return {
+        point["name"]: PointTable(recipe=point["recipe"], format=point["format"], settings=point["settings"])
+        for point in document["points"]
+        if point["on_front"] and point["recipe"] != "float32"
+    }
+
+
+def _searched(stick: Yardstick, folder: Path, options: argparse.Namespace, cache: Path) -> dict[str, Mapping[str, Any]]:
+    """The document of every target's front."""
     named = load_project(folder).recipes
     recipes = json.dumps(list(dict.fromkeys((*named, *FIRST))))
     overrides = (
@@ -114,18 +132,19 @@ def _searched(stick: Yardstick, folder: Path, options: argparse.Namespace, cache
     )  # fmt: skip
     result = edgegen.search(
         load_project(folder, overrides),
-        target=options.target[-1],
+        target=options.target,
         trials=options.trials,
         seconds=options.seconds,
         cache=Cache(cache),
         progress=Spoken(),
     )
-    return result.documents[0]
+    return {document["target"]: document for document in result.documents}
 
 
 def _best(found: Found, target: str) -> str | None:
     """The searched point that keeps the task and multiplies least of size and instructions."""
-    kept = [(name, item) for name, item in found.of("search") if found.kept(item)]
+    front = [(name, item) for name, item in found.of("search") if name in found.fronts[target]]
+    kept = [(name, item) for name, item in front if found.kept(item)]
     return min(kept, key=lambda pair: pair[1].size_bytes * pair[1].instructions[target], default=(None, None))[0]
 
 
