@@ -7,34 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from support.projects import PROJECT, digits, edgegen, write_project
+from support.projects import LETTERS, PROJECT, digits, edgegen, write_project
 
-TEXT = """
-[project]
-name = "letters"
-seed = 3
-
+TEXT = f"""{LETTERS}
 [model]
 family = "autoregressive"
 cell = "transformer"
 layers = 1
 width = 16
 heads = 2
-
-[data]
-source = "letters.txt"
-origin = "a test"
-licence = "none"
-
-[data.text]
-tokens = "character"
-context = 16
-
-[data.check]
-duplicates = "ignore"
-
-[train]
-epochs = 2
 
 [quality]
 samples = 4

@@ -19,35 +19,16 @@ from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker, load_inputs, load_targets
 from edgegen.pipeline.order import order
 from edgegen.train.autoregressive import AUTOREGRESSIVE
-from support.projects import edgegen
+from support.projects import LETTERS, edgegen
 from unit.runtime.example_models import run_runtime
 
-PROJECT = """
-[project]
-name = "letters"
-seed = 3
-
+PROJECT = f"""{LETTERS}
 [model]
 family = "autoregressive"
-cell = "{cell}"
+cell = "{{cell}}"
 layers = 2
 width = 64
 heads = 4
-
-[data]
-source = "letters.txt"
-origin = "a test"
-licence = "none"
-
-[data.text]
-tokens = "character"
-context = 16
-
-[data.check]
-duplicates = "ignore"
-
-[train]
-epochs = 2
 
 [compress]
 recipes = ["float32", "pruned", "pruned+dynamic-int8", "distilled", "sparse"]
@@ -64,7 +45,7 @@ steps = 5
 [compress.distilled]
 steps = 5
 learning_rate = 0.0001
-student = {student}
+student = {{student}}
 
 [quality]
 samples = 12

@@ -47,6 +47,29 @@ min = 20
 """
 
 
+LETTERS = """
+[project]
+name = "letters"
+seed = 3
+
+[data]
+source = "letters.txt"
+origin = "a test"
+licence = "none"
+
+[data.text]
+tokens = "character"
+context = 16
+
+[data.check]
+duplicates = "ignore"
+
+[train]
+epochs = 2
+"""
+"""A text of one's own, of characters; what is modelled and how is left to the test."""
+
+
 def digits() -> tuple[Any, Any]:
     """The shipped digits as stored: (10000, 28, 28) uint8 and (10000,) uint8."""
     import numpy as np

@@ -19,7 +19,7 @@ from edgegen_runtime.session import SESSIONS, InputsError
 from edgegen_runtime.tokens import UNKNOWN, Bins, Characters, Tokenizer, contract_tokenizer
 
 MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite", "ort": "model.ort", "pte": "model.pte"}
-PREFILL_FILES = {"onnx": "prefill.onnx", "litert": "prefill.tflite", "ort": "prefill.ort", "pte": "prefill.pte"}
+PREFILL_FILES = {form: name.replace("model.", "prefill.") for form, name in MODEL_FILES.items()}
 """Format -> the file that reads a token, and the one that reads blocks of a prompt, which may be left away."""
 
 _DOCUMENT_BYTES = 16 << 20

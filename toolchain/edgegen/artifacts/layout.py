@@ -39,7 +39,7 @@ MODEL_TYPES = {
 }
 """Format -> media type of the model file."""
 
-PREFILL_FILES = {"onnx": "prefill.onnx", "litert": "prefill.tflite", "ort": "prefill.ort", "pte": "prefill.pte"}
+PREFILL_FILES = {name: file.replace("model.", "prefill.") for name, file in FORMATS.items()}
 """Format -> a second model file of the core, which reads blocks of a prompt: models of sequences may have it."""
 
 BESIDE_TYPE = "text/plain"

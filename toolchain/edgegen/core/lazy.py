@@ -7,8 +7,11 @@ what exists imports nothing heavy.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from edgegen.core.errors import ToolMissingError
@@ -33,6 +36,12 @@ def load(target: str, *, extra: str | None = None) -> Any:
             next_step=f"pip install '{package}'",
         ) from error
     return getattr(module, attribute)
+
+
+def import_path() -> str:
+    """What this process imports from, in its order: the PYTHONPATH of a child that is to find the same, wherever it
+    runs, in a checkout and in a wheel."""
+    return os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry))
 
 
 def nearest(name: str, known: Iterable[object]) -> str:

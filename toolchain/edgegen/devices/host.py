@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.core.errors import BuildError, EdgegenError, StorageError, TargetError, ToolMissingError, UsageError
+from edgegen.core.lazy import import_path
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import driver_digest, versions
@@ -129,7 +130,7 @@ class HostDevice:
                 done = subprocess.run(
                     command,
                     cwd=folder,
-                    env={**os.environ, **self._environment, "PYTHONPATH": _search_path()},
+                    env={**os.environ, **self._environment, "PYTHONPATH": import_path()},
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
@@ -174,11 +175,6 @@ def _write_inputs(inputs: Tensors, path: Path) -> None:
         raise UsageError("the inputs cannot be given to the model", got=error) from error
     except OSError as error:
         raise StorageError("the inputs cannot be written", where=str(path), got=error.strerror) from error
-
-
-def _search_path() -> str:
-    """What this process imports from, in its order: so the child finds the same, in a checkout and in a wheel."""
-    return os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry))
 
 
 def _parse_report(path: Path, runtime: str, model: Path) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ from edgegen.core.errors import (
     ToolMissingError,
     UsageError,
 )
+from edgegen.core.lazy import import_path
 
 _ANSWER_BYTES, _SAID_BYTES, _WORDS = 64 << 20, 1 << 20, 400
 _NO_MEMORY = ("alloc", "start new thread", "failed to map segment")
@@ -80,7 +81,7 @@ def confined(target: str, arguments: Mapping[str, Any], where: Path, bounds: Bou
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "edgegen.export.confined"],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": _search_path(), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+                env={**os.environ, "PYTHONPATH": import_path(), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=stream,
@@ -146,11 +147,6 @@ def _beyond(where: Path, got: str) -> UsageError:
         expected="a model that a small device can run",
         next_step="check what the file declares, or make the model smaller",
     )
-
-
-def _search_path() -> str:
-    """Where this process finds edgegen and its runtime package."""
-    return os.pathsep.join(dict.fromkeys(path for path in sys.path if path and Path(path).is_dir()))
 
 
 # -- in the process ----------------------------------------------------------------------------------------------------

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from edgegen_runtime.session import Session
 
-_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime", "pte": "executorch"}
-_DISTRIBUTIONS = {"onnx": "onnxruntime", "litert": "ai-edge-litert", "ort": "onnxruntime", "pte": "executorch"}
+RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime", "pte": "executorch"}
+"""Format -> the runtime that this host runs it with."""
+
+DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "executorch": "executorch"}
+"""Runtime -> the distribution that it comes in."""
+
 _EXTRAS = {"litert": "edgegen[litert]", "executorch": "edgegen[executorch]"}
 
 
@@ -37,9 +41,9 @@ def run_on_host(path: Path, format_name: str, inputs: Tensors) -> dict[str, np.n
     _, gives = read_signature(path, format_name)
     if format_name == "onnx":
         _refuse_large_values(path)
-    with _translated(path, _RUNTIMES[format_name]):
+    with _translated(path, RUNTIMES[format_name]):
         with quiet():  # onnxruntime prints to stdout when a session fails
-            session = SESSIONS[_RUNTIMES[format_name]](read_model_bytes(path))
+            session = SESSIONS[RUNTIMES[format_name]](read_model_bytes(path))
         outputs = infer_all(session, inputs)
     if set(outputs) != {spec.name for spec in gives}:
         raise BuildError(
@@ -56,9 +60,9 @@ def opened_on_host(path: Path, format_name: str) -> Iterator[Session]:
     """A model ready to run here, a sample a call; what fails within is told as ``run_on_host`` tells it."""
     from edgegen_runtime.session import SESSIONS
 
-    with _translated(path, _RUNTIMES[format_name]):
+    with _translated(path, RUNTIMES[format_name]):
         with quiet():
-            session = SESSIONS[_RUNTIMES[format_name]](read_model_bytes(path))
+            session = SESSIONS[RUNTIMES[format_name]](read_model_bytes(path))
         yield session
 
 
@@ -66,9 +70,10 @@ def runtime_of(format_name: str) -> str:
     """Name and version of the runtime that this host runs a format with, e.g. ``onnxruntime 1.32.0``."""
     from importlib.metadata import version
 
-    if format_name not in _DISTRIBUTIONS:
+    if format_name not in RUNTIMES:
         raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
-    return f"{_DISTRIBUTIONS[format_name]} {version(_DISTRIBUTIONS[format_name])}"
+    distribution = DISTRIBUTIONS[RUNTIMES[format_name]]
+    return f"{distribution} {version(distribution)}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from edgegen.core.models import FORMATS
 from edgegen.core.targets import TargetProfile, load_target
 from edgegen.export.check.rules import checked
 from edgegen.export.drawable import draws_of
-from edgegen.export.opened import OpenedModel, Value, open_model
+from edgegen.export.opened import NO_ARRAYS, OpenedModel, Value, open_model
 from edgegen.export.state_pairs import check_state, state_pairs
 from edgegen.export.traced_names import output_names
 
@@ -26,7 +26,6 @@ WEIGHTS_ALONE = "EG107"
 
 _SAMPLES = re.compile(r"\?|n|b|bs|none|unk_*\d*|.*batch.*|samples?|num_samples", re.IGNORECASE)
 """Names of a first axis that counts samples: edgegen runs one at a time."""
-_NO_ARRAYS = ("sequence", "optional", "map")  # a rule refuses them, whatever their size
 _BATCH = re.compile(r"batch(_?size)?", re.IGNORECASE)
 """The same of an axis wherever it stands."""
 
@@ -111,14 +110,14 @@ def take_in(
         from edgegen.export.intake_program import convert_program
 
         convert_program(opened, complete, form, target, module, dict(settings or {}), Path(code or "."))
-        file, complete = target, {}
+        complete, opened = {}, open_model(target)
     if form == "onnx":
         from edgegen.export.intake_onnx import take_in_onnx
 
-        return take_in_onnx(file, complete, target, Path(samples) if samples else None)
+        return take_in_onnx(opened, complete, target, Path(samples) if samples else None)
     from edgegen.export.intake_litert import take_in_litert
 
-    return take_in_litert(file, target, Path(samples) if samples else None)
+    return take_in_litert(opened, target, Path(samples) if samples else None)
 
 
 def refuse_unusable(opened: OpenedModel, profile: TargetProfile) -> None:
@@ -152,7 +151,8 @@ def _opened(
             next_step="leave 'module' out",
         )
     if opened.format != "onnx":
-        open_model(file, shapes)  # refuses shapes where none can be given
+        if shapes:
+            open_model(file, shapes)  # refuses them
         _refuse_open(opened.inputs, str(file))
         return opened, {}
     complete = _completed(opened.inputs, shapes, str(file))
@@ -170,8 +170,8 @@ def _completed(
                 named[axis] = length
     complete, missing = dict(shapes), []
     for value in inputs:
-        if value.name in complete or value.fixed is not None or value.dtype in _NO_ARRAYS:
-            continue
+        if value.name in complete or value.fixed is not None or value.dtype in NO_ARRAYS:
+            continue  # no arrays: a rule refuses them
         axes = [
             named.get(axis, 1 if _counts_samples(axis, place) else axis) if isinstance(axis, str) else axis
             for place, axis in enumerate(value.dims or ("?",))

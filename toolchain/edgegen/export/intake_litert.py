@@ -11,11 +11,12 @@ from edgegen.core.records import write_record
 from edgegen.export.drawable import draws_of, trial_row
 from edgegen.export.host_runtime import run_on_host
 from edgegen.export.litert_file import EXTRA, listed, read_litert, refuse_random_operators, signature_of_litert
-from edgegen.export.opened import open_model
+from edgegen.export.opened import OpenedModel
 
 
-def take_in_litert(file: Path, target: Path, samples: Path | None = None) -> dict[str, Any]:
+def take_in_litert(opened: OpenedModel, target: Path, samples: Path | None = None) -> dict[str, Any]:
     """See ``intake.take_in``. The file's bytes stay as they are wherever its shapes are fixed."""
+    file = opened.path
     model = read_litert(file)
     refuse_random_operators(model, str(file))
     data = file.read_bytes()
@@ -36,7 +37,6 @@ def take_in_litert(file: Path, target: Path, samples: Path | None = None) -> dic
                 expected="one sample a call",
                 next_step="convert the model with a batch of 1, or hand it over as ONNX",
             )
-    opened = open_model(target)
     takes = [write_record(spec) for spec in inputs]
     run_on_host(target, "litert", trial_row(draws_of(opened, opened.inputs), takes, samples))
     return {"inputs": takes, "outputs": [write_record(spec) for spec in outputs], "axes_added": []}

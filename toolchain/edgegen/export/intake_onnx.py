@@ -12,7 +12,7 @@ from edgegen.export.census import census
 from edgegen.export.drawable import draws_of, trial_row
 from edgegen.export.host_runtime import run_on_host
 from edgegen.export.onnx_file import graphs, nodes, read_onnx, refuse_random_operators, write_onnx
-from edgegen.export.opened import open_model
+from edgegen.export.opened import OpenedModel
 from edgegen.export.opened_onnx import given_shapes
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _IR_VERSION, _OPSET = 4, 13  # constants need not be inputs; Reshape as it is wr
 
 
 def take_in_onnx(
-    file: Path, shapes: Mapping[str, tuple[int, ...]], target: Path, samples: Path | None = None
+    opened: OpenedModel, shapes: Mapping[str, tuple[int, ...]], target: Path, samples: Path | None = None
 ) -> dict[str, Any]:
-    """See ``intake.take_in``."""
-    opened = open_model(file, shapes)
+    """See ``intake.take_in``; ``opened`` has the shapes already."""
+    file = opened.path
     model = read_onnx(file)
     given_shapes(model, shapes, str(file))
     _drop_stored_inputs(model)
@@ -35,8 +35,8 @@ def take_in_onnx(
     refuse_random_operators(model, str(file))
     row = trial_row(draws_of(opened, opened.inputs), [_one_sample(value) for value in model.graph.input], samples)
     _fix_outputs(model, file, row)
-    added = [value.name for value in model.graph.input if _add_input_axis(model, value)]
-    added += [value.name for value in model.graph.output if _add_output_axis(model, value)]
+    added = [value.name for value in model.graph.input if _add_sample_axis(model, value, entering=True)]
+    added += [value.name for value in model.graph.output if _add_sample_axis(model, value, entering=False)]
     write_onnx(model, target)
     if not _is_countable(target):
         _fold(target)
@@ -84,9 +84,7 @@ def _rename_made_up(model: ModelProto, source: ModelProto) -> None:
     known |= {name for node in nodes(source) for name in node.output}
     made_up = [tensor for tensor in model.graph.initializer if tensor.name not in known]
     for tensor in made_up:
-        inner = _FOLDED.format(tensor.name)
-        _rename_uses(model, tensor.name, inner)
-        tensor.name = inner
+        _rename(model, tensor.name, _FOLDED.format(tensor.name))
 
 
 def _allow_reshape(model: ModelProto) -> None:
@@ -137,37 +135,26 @@ def _given(model: ModelProto, file: Path, row: Tensors) -> dict[str, Any]:
         ) from error
 
 
-def _add_input_axis(model: ModelProto, value: ValueInfoProto) -> bool:
+def _add_sample_axis(model: ModelProto, value: ValueInfoProto, *, entering: bool) -> bool:
     axes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
     if axes[:1] == [1]:
         return False
-    inner = _INNER.format(value.name)
-    _rename_uses(model, value.name, inner)
-    for output in model.graph.output:
-        if output.name == inner:
-            raise BuildError(f"the model gives its input {value.name!r} as it is", expected="an output of an operator")
-    _reshape(model, value.name, inner, axes, first=True)
-    _set_axes(value, [1, *axes])
+    inner, whole = _INNER.format(value.name), [1, *axes]
+    _rename(model, value.name, inner)
+    if entering:
+        _reshape(model, value.name, inner, axes, first=True)
+    else:
+        _reshape(model, inner, value.name, whole, first=False)
+    _set_axes(value, whole)
     return True
 
 
-def _add_output_axis(model: ModelProto, value: ValueInfoProto) -> bool:
-    axes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
-    if axes[:1] == [1]:
-        return False
-    inner = _INNER.format(value.name)
-    _rename_uses(model, value.name, inner)
-    for node in model.graph.node:
-        node.output[:] = [inner if name == value.name else name for name in node.output]
+def _rename(model: ModelProto, name: str, inner: str) -> None:
+    """Where it is made and used, but for the model's ends; in bodies too: what stands outside is known there by it."""
     for tensor in model.graph.initializer:
-        tensor.name = inner if tensor.name == value.name else tensor.name
-    _reshape(model, inner, value.name, [1, *axes], first=False)
-    _set_axes(value, [1, *axes])
-    return True
-
-
-def _rename_uses(model: ModelProto, name: str, inner: str) -> None:
-    """In bodies too: what stands outside is known there by its name."""
+        tensor.name = inner if tensor.name == name else tensor.name
+    for node in model.graph.node:
+        node.output[:] = [inner if item == name else item for item in node.output]
     for graph in graphs(model):
         for node in graph.node:
             node.input[:] = [inner if item == name else item for item in node.input]

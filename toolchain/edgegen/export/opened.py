@@ -35,6 +35,8 @@ _READERS: Mapping[Format, str] = {
 }
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 _HEAD_BYTES = 8
+NO_ARRAYS = ("sequence", "optional", "map")
+"""Types of values that are no arrays."""
 _FLOATS = ("float16", "float32", "float64")
 
 

@@ -15,17 +15,10 @@ def read_signature(path: Path, format_name: str) -> tuple[tuple[TensorSpec, ...]
         UsageError: an unknown format, or a file that cannot be parsed.
         BuildError: a shape that is not fixed, or a random operator.
     """
-    if format_name == "onnx":
-        from edgegen.export import onnx_file
+    if format_name in ("onnx", "ort"):
+        from edgegen.export import onnx_file, ort_file
 
-        model = onnx_file.read_onnx(path)
-        onnx_file.refuse_random_operators(model, str(path))
-        return onnx_file.signature_of_onnx(model, str(path))
-    if format_name == "ort":
-        from edgegen.export import onnx_file
-        from edgegen.export.ort_file import read_ort
-
-        model = read_ort(path)
+        model = onnx_file.read_onnx(path) if format_name == "onnx" else ort_file.read_ort(path)
         onnx_file.refuse_random_operators(model, str(path))
         return onnx_file.signature_of_onnx(model, str(path))
     if format_name == "litert":

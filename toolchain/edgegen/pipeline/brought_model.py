@@ -18,6 +18,7 @@ from edgegen.core.versions import driver_digest, source_digest, versions
 from edgegen.devices.device import Device
 from edgegen.devices.host import HostDevice
 from edgegen.export.confined import Bounds, confined
+from edgegen.export.host_runtime import RUNTIMES
 from edgegen.pipeline.brought_inputs import read_samples
 from edgegen.pipeline.brought_order import Given
 from edgegen.pipeline.model import TARGETS_FILE, TOOLS, save_inputs
@@ -30,7 +31,6 @@ _READING = Bounds(seconds=300)
 _HELD_BACK_RATIO, _LEAST_HELD_BACK = 0.25, 2
 _SEEDS = {"calibration": 1_000, "quality": 2_000, "validation": 3_000}  # as those of ``model``
 _EXPECTED_FILE = "expected.npz"
-_RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime", "pte": "executorch"}
 
 GENERATED, HELD_BACK, SAME, EVALUATION = (
     "generated",
@@ -341,7 +341,7 @@ class BroughtModel:
         """See Subject: in a process of its own."""
 
         def step(rows: Tensors) -> Tensors:
-            return self._host.run(path, _RUNTIMES[form], rows)
+            return self._host.run(path, RUNTIMES[form], rows)
 
         return roll(step, inputs, self.given.state, self.sequence) if self.given.state else step(inputs)
 

@@ -21,6 +21,7 @@ from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.versions import source_digest, versions
 from edgegen.devices.device import Identity
 from edgegen.export.golden import GOLDEN_ARRAYS, GOLDEN_RECORD
+from edgegen.export.host_runtime import DISTRIBUTIONS
 from edgegen.pipeline.candidates import Found
 from edgegen.pipeline.generation import Generation
 from edgegen.pipeline.make import Maker
@@ -29,13 +30,8 @@ from edgegen.pipeline.order import Order
 from edgegen.pipeline.prove import Made, load_outputs
 from edgegen.pipeline.subject_of import data_origin, training_tools
 
-RUNTIME_DISTRIBUTIONS = {
-    "onnxruntime": "onnxruntime",
-    "litert": "ai-edge-litert",
-    "tflite-runtime": "tflite-runtime",
-    "executorch": "executorch",
-}
-"""Runtime -> the distribution that it comes in."""
+RUNTIME_DISTRIBUTIONS = {**DISTRIBUTIONS, "tflite-runtime": "tflite-runtime"}
+"""Runtime -> the distribution that it comes in; those of targets that are no host, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from functools import cache
 
 from edgegen.core.targets import TargetProfile
 from edgegen.export.check.finding import Seen
-from edgegen.export.opened import OpenedModel, Value
+from edgegen.export.opened import NO_ARRAYS, OpenedModel, Value
 from edgegen.export.state_pairs import state_pairs
 
 OLDEST_OPSET = 11
@@ -36,7 +36,7 @@ def new_opset(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
 def open_shape(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     for value in model.inputs:
         if value.dims is None:
-            if value.dtype not in ("sequence", "optional", "map"):
+            if value.dtype not in NO_ARRAYS:
                 yield Seen(message="the input has no shape", where=value.name, fix=_closing(model, value, "1,…"))
             continue
         inner = value.dims[1:] if model.format == "litert" else value.dims  # a build makes one sample of the first axis

@@ -11,7 +11,7 @@ from edgegen.core.targets import TargetProfile
 from edgegen.export.check.finding import Seen
 from edgegen.export.litert_file import RANDOM_OPERATORS as LITERT_RANDOM
 from edgegen.export.onnx_file import RANDOM_OPERATORS as ONNX_RANDOM
-from edgegen.export.opened import OpenedGraph, OpenedModel, OpenedNode
+from edgegen.export.opened import NO_ARRAYS, OpenedGraph, OpenedModel, OpenedNode
 
 _LATER = 2**31 - 1
 _DATA_DEPENDENT = frozenset(
@@ -130,7 +130,7 @@ def passed_through(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]
 def ends(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     for side, values in (("input", model.inputs), ("output", model.outputs)):
         for value in values:
-            odd = value.dtype in ("sequence", "optional", "map", "string", "bfloat16") or "complex" in value.dtype
+            odd = value.dtype in (*NO_ARRAYS, "string", "bfloat16") or "complex" in value.dtype
             if odd or value.dtype.startswith(("float8", "float4", "int4", "uint4", "int2", "uint2", "type ")):
                 yield Seen(message=f"an {side} of type {value.dtype}", where=value.name)
 
@@ -204,7 +204,7 @@ def _takes(offered: Mapping[str, frozenset[str]], known: Mapping[str, set[str]])
         any(_spelled(kind) in offered[constraint] for kind in (dtype, _CAST_TO.get(dtype, dtype)))
         for constraint, dtypes in known.items()
         for dtype in dtypes
-        if constraint in offered and dtype not in ("sequence", "optional", "map")
+        if constraint in offered and dtype not in NO_ARRAYS
     )
 
 
