@@ -43,6 +43,7 @@ FIRST = (
 """Recipes that the search begins with, beside every step alone and those of the template."""
 
 _ALLOWED_LOSS = 0.01
+_PAGE_BYTES = 4096  # peak RAM is read in these, so a page more or less tells nothing of two files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +66,15 @@ class Found:
         worse = item.task.loss(parent) * abs(parent.value)
         return worse <= max(_ALLOWED_LOSS * abs(parent.value), self.seeds)
 
-    def beaten(self, item: Weighed, target: str) -> bool:
-        """Whether a point of the target's front is as good on the task, within the interval, and nowhere dearer."""
-        return any(
-            name in self.fronts[target] and point.task.within(item.task) and point.no_dearer(item, target)
-            for name, point in self.of("search")
-        )
+    def unbeaten(self, target: str, grain_bytes: int) -> list[str]:
+        """Presets and plain defaults for which no point of the target's front is as good on the task, within the
+        interval, and nowhere dearer."""
+        front = [point for name, point in self.of("search") if name in self.fronts[target]]
+        return [
+            name
+            for name, item in self.of("preset", "plain defaults")
+            if not any(point.task.within(item.task) and point.no_dearer(item, target, grain_bytes) for point in front)
+        ]
 
 
 def main() -> int:
@@ -175,11 +179,12 @@ def _direct(
 def _said(found: Found, targets: Sequence[str]) -> Iterator[str]:
     rivals = found.of("preset", "plain defaults")
     for target in targets:
-        left = [name for name, item in rivals if not found.beaten(item, target)]
+        left, to_the_byte = found.unbeaten(target, _PAGE_BYTES), found.unbeaten(target, 0)
         yield (
             f"- {target}: {len(rivals) - len(left)} of {len(rivals)} presets and plain defaults have a searched "
-            "point with the task's figure within their interval and no more bytes, instructions and RAM."
-            + (f" Not: {', '.join(left)}." if left else "")
+            "point with the task's figure within their interval and no more bytes, instructions and RAM"
+            + ("" if left == to_the_byte else f" (to the page of RAM; to the byte {len(rivals) - len(to_the_byte)})")
+            + (f". Not: {', '.join(left)}." if left else ".")
         )
     volume = found.hypervolume
     yield f"- hypervolume over the presets', search / test: {volume['search']['ratio']} / {volume['test']['ratio']}"

@@ -75,12 +75,19 @@ class Weighed:
     paired: Measured
     task: Measured
 
-    def no_dearer(self, other: Weighed, target: str) -> bool:
-        """No worse in size, count and RAM, and better in one."""
+    def no_dearer(self, other: Weighed, target: str, grain_bytes: int = 0) -> bool:
+        """No worse in size, count and RAM, and better in one.
+
+        Args:
+            grain_bytes: two readings of RAM that are no further apart are one.
+        """
         mine, theirs = (
             (item.size_bytes, item.instructions[target], item.peak_ram_bytes[target]) for item in (self, other)
         )
-        return all(a <= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
+        more = mine[2] - theirs[2]
+        if more > grain_bytes or mine[0] > theirs[0] or mine[1] > theirs[1]:
+            return False
+        return mine[:2] != theirs[:2] or more < -grain_bytes
 
 
 class Yardstick:
