@@ -39,6 +39,12 @@ class Lowered:
     scratch_bytes: int = 0  # working memory that nothing must survive in
     in_place: tuple[int, ...] = ()  # places among the node's inputs whose memory output 0 may take
     macs: int = 0  # multiply-accumulates, padding taps counted
+    arguments: tuple[int | Constant, ...] | None = (
+        None  # what the call reads: places among the node's inputs, arrays in
+    )
+    # flash; None: the inputs that are no constants
+    then: tuple[Lowered, ...] = ()  # further calls for the same node, run after this one (one an input of a concat);
+    # their suffixes of constants and their places are the same node's
 
 
 class Operator(Protocol):

@@ -1,0 +1,163 @@
+/* A convolution as products of patches: each output pixel's patch of the input becomes a column of kernel_h * kernel_w *
+ * channels values (channels last), which meets the packed rows of eg_rows_s8.h. Outside the input stands its zero point, which
+ * the bias of the output's table takes out again. */
+#ifndef EG_PATCH_S8_H
+#define EG_PATCH_S8_H
+
+#include "eg_rows_s8.h"
+#include "eg_rows_s8_dsp.h"
+#include "eg_rows_s8_mve.h"
+
+struct eg_patch {
+    int32_t in_h;
+    int32_t in_w;
+    int32_t in_c;
+    int32_t first_c;  /* of a group */
+    int32_t channels; /* of a group */
+    int32_t kernel_h;
+    int32_t kernel_w;
+    int32_t stride_h;
+    int32_t stride_w;
+    int32_t dilation_h;
+    int32_t dilation_w;
+    int32_t top; /* rows and columns outside, before the input; may be negative */
+    int32_t left;
+    int32_t out_h; /* pixels to make */
+    int32_t out_w;
+    int32_t out_row; /* bytes from one output row, and pixel, to the next */
+    int32_t out_pixel;
+    int32_t fill; /* the input's zero point */
+};
+
+/* One column where the patch may stick out: of each row of the kernel what lies before, in and behind the input. */
+EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column) {
+    const int together = g->channels == g->in_c && g->dilation_w == 1;
+    const int32_t taps = together ? g->kernel_w : 1; /* that lie in one piece */
+    for (int32_t i = 0; i < g->kernel_h; i++) {
+        const int32_t row = y + i * g->dilation_h;
+        for (int32_t j = 0; j < g->kernel_w; j += taps) {
+            const int32_t place = x + j * g->dilation_w;
+            const int32_t from = row >= 0 && row < g->in_h ? eg_clamp(-place, 0, taps) : taps;
+            const int32_t to = eg_clamp(g->in_w - place, from, taps);
+            memset(column, g->fill, (size_t)(from * g->channels));
+            if (from < to) {
+                memcpy(column + from * g->channels, in + (row * g->in_w + place + from) * g->in_c + g->first_c,
+                       (size_t)((to - from) * g->channels));
+            }
+            memset(column + to * g->channels, g->fill, (size_t)((taps - to) * g->channels));
+            column += taps * g->channels;
+        }
+    }
+}
+
+EG_INLINE int eg_patch_inside(const struct eg_patch *g, int32_t y, int32_t x) {
+    return y >= 0 && x >= 0 && y + (g->kernel_h - 1) * g->dilation_h < g->in_h &&
+           x + (g->kernel_w - 1) * g->dilation_w < g->in_w;
+}
+
+/* Whether a patch's rows lie in one piece in the input. */
+EG_INLINE int eg_patch_whole_rows(const struct eg_patch *g) {
+    return g->channels == g->in_c && (g->dilation_w == 1 || g->kernel_w == 1);
+}
+
+/* One column of int8. */
+EG_INLINE void eg_column(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column) {
+    if (eg_patch_whole_rows(g) && eg_patch_inside(g, y, x)) {
+        const int32_t piece = g->kernel_w * g->in_c;
+        const int8_t *from = in + (y * g->in_w + x) * g->in_c;
+        for (int32_t i = 0; i < g->kernel_h; i++) {
+            memcpy(column + i * piece, from + i * g->dilation_h * g->in_w * g->in_c, (size_t)piece);
+        }
+    } else {
+        eg_column_edge(g, in, y, x, column);
+    }
+}
+
+#if defined(EG_ISA_DSP)
+
+/* One column of int16, in the order of eg_rows_s8_dsp.h, into every second quad. ``staging``: padded_depth bytes. */
+EG_INLINE void eg_column_wide(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int32_t *wide, int8_t *staging,
+                              int32_t padded_depth) {
+    const int32_t piece = g->kernel_w * g->in_c;
+    if (piece % 4 == 0 && eg_patch_whole_rows(g) && eg_patch_inside(g, y, x)) {
+        const int8_t *from = in + (y * g->in_w + x) * g->in_c;
+        for (int32_t i = 0; i < g->kernel_h; i++) {
+            eg_widen(from + i * g->dilation_h * g->in_w * g->in_c, piece / 4, wide + i * piece, 4);
+        }
+    } else {
+        eg_column(g, in, y, x, staging);
+        eg_widen(staging, padded_depth / 4, wide, 4);
+    }
+}
+
+#endif
+
+/* All output pixels. ``scratch``: (padded_depth * 5) bytes for a DSP packing, else padded_depth * 2, 4-byte aligned. */
+EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, const struct eg_output *o, int32_t first,
+                            const int8_t *in, int8_t *out, int8_t *scratch) {
+#if defined(EG_ISA_DSP)
+    if (w->chunk == 4 && w->block == 2) {
+        int32_t *wide = (int32_t *)(void *)scratch;
+        int8_t *staging = scratch + 4 * w->padded_depth;
+        int8_t *waiting = 0; /* the output of an even pixel, whose column stands in ``wide`` */
+        for (int32_t i = 0; i < g->out_h; i++) {
+            for (int32_t j = 0; j < g->out_w; j++) {
+                int8_t *to = out + i * g->out_row + j * g->out_pixel;
+                const int32_t y = i * g->stride_h - g->top;
+                const int32_t x = j * g->stride_w - g->left;
+                eg_column_wide(g, in, y, x, waiting ? wide + 2 : wide, staging, w->padded_depth);
+                if (waiting) {
+                    eg_rows_pair(w, o, first, wide, waiting, to);
+                    waiting = 0;
+                } else {
+                    waiting = to;
+                }
+            }
+        }
+        if (waiting) {
+            eg_rows_pair(w, o, first, wide, waiting, 0);
+        }
+        return;
+    }
+#endif
+#if defined(EG_ISA_MVE)
+    if (w->chunk == 16 && w->block == 4) {
+        const int direct = g->kernel_h == 1 && g->kernel_w == 1 && g->channels == g->in_c && w->depth == w->padded_depth &&
+                           g->top == 0 && g->left == 0;
+        const int8_t *even = 0; /* the column of an even pixel */
+        int8_t *waiting = 0;
+        for (int32_t i = 0; i < g->out_h; i++) {
+            for (int32_t j = 0; j < g->out_w; j++) {
+                int8_t *to = out + i * g->out_row + j * g->out_pixel;
+                const int32_t y = i * g->stride_h - g->top;
+                const int32_t x = j * g->stride_w - g->left;
+                const int8_t *column = in + (y * g->in_w + x) * g->in_c;
+                if (!(direct && eg_patch_inside(g, y, x))) {
+                    int8_t *made = waiting ? scratch + w->padded_depth : scratch;
+                    eg_column(g, in, y, x, made);
+                    column = made;
+                }
+                if (waiting) {
+                    eg_rows_vector(w, o, first, even, column, waiting, to);
+                    waiting = 0;
+                } else {
+                    waiting = to;
+                    even = column;
+                }
+            }
+        }
+        if (waiting) {
+            eg_rows_vector(w, o, first, even, 0, waiting, 0);
+        }
+        return;
+    }
+#endif
+    for (int32_t i = 0; i < g->out_h; i++) {
+        for (int32_t j = 0; j < g->out_w; j++) {
+            eg_column(g, in, i * g->stride_h - g->top, j * g->stride_w - g->left, scratch);
+            eg_rows_portable(w, o, first, scratch, out + i * g->out_row + j * g->out_pixel);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,150 @@
+"""Steps of sequence models: C and numpy agree to the byte, and numpy with the formula in real numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgegen.core.errors import BuildError
+from edgegen.export.c.operators import operator
+from support.mcu_host import Case, differing, expected, run_cases
+from support.one_operator import COMPILED, QUICK, case, quantized, scales, single, tensor
+
+
+def _real(value: Any, each: Any) -> np.ndarray[Any, Any]:
+    scale, zero_point = each.scales.one
+    return (np.asarray(value, np.float64) - zero_point) * scale
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> Case:
+    """A GRU's or an LSTM's step with gates that are not all saturated."""
+    kind = draw(st.sampled_from(("gru_step", "lstm_step")))
+    gates = 3 if kind == "gru_step" else 4
+    inputs, size, seed = draw(st.integers(1, 12)), draw(st.integers(1, 6)), draw(st.integers(0, 1000))
+    rng = np.random.default_rng(seed)
+    x, h = draw(scales("int8", 0.01, 0.05)), quantized(1 / 128, draw(st.sampled_from((0, -1, 5))))
+    rows = [quantized(draw(st.floats(1e-3, 1e-2))) for _ in range(2)]
+    constants = [
+        tensor(
+            name, (gates * size, length), "int8", scale, rng.integers(-127, 128, (gates * size, length)).astype(np.int8)
+        )
+        for name, length, scale in (("w", inputs, rows[0]), ("u", size, rows[1]))
+    ]
+    constants += [
+        tensor(name, (gates * size,), "int32", quantized(1), rng.integers(-3000, 3000, gates * size).astype(np.int32))
+        for name in "bd"
+    ]
+    read, made = (
+        [tensor("x", (1, inputs), "int8", x), tensor("h", (1, size), "int8", h)],
+        [tensor("y", (1, size), "int8", h)],
+    )
+    if kind == "lstm_step":
+        cell = quantized(2.0 ** -draw(st.integers(8, 12)))
+        read.append(tensor("c", (1, size), "int16", cell))
+        made.append(tensor("z", (1, size), "int16", cell))
+    return case(kind, [*read, *constants], made, seed)
+
+
+@st.composite
+def attentions(draw: st.DrawFn) -> Case:
+    key_heads, share, width, places = (draw(st.integers(1, most)) for most in (2, 3, 8, 7))
+    position, seed = draw(st.integers(0, 20)), draw(st.integers(0, 1000))
+    q, k, v, y = (draw(scales("int8", 0.01, 0.1)) for _ in range(4))
+    row, cache = (key_heads, width), (places, key_heads, width)
+    read = [
+        tensor("q", (key_heads * share, width), "int8", q),
+        tensor("k", row, "int8", k),
+        tensor("v", row, "int8", v),
+    ]
+    read += [tensor("ks", cache, "int8", k), tensor("vs", cache, "int8", v), tensor("p", (1,), "int32")]
+    made = [
+        tensor("y", (key_heads * share, width), "int8", y),
+        tensor("k2", cache, "int8", k),
+        tensor("v2", cache, "int8", v),
+    ]
+    one = case("attention_step", read, made, seed)
+    return replace(one, inputs={**one.inputs, "p": np.array([position], np.int32)})
+
+
+@pytest.mark.parametrize("preset", ["speed", "size"])
+def test_steps_equal_the_reference(preset: Any) -> None:
+    @COMPILED
+    @given(st.lists(cells() | attentions(), min_size=24, max_size=24))
+    def check(cases: list[Case]) -> None:
+        assert differing(cases, run_cases(cases, preset=preset)) == []
+
+    check()
+
+
+def _gates(one: Case) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+    """The gates' inputs in real numbers, from x and from h."""
+    found = []
+    for vector, weights, bias in (("x", "w", "b"), ("h", "u", "d")):
+        v, w, b = (one.graph.tensors[name] for name in (vector, weights, bias))
+        assert v.scales is not None
+        assert w.scales is not None
+        assert b.data is not None
+        scale = v.scales.scale[0] * w.scales.scale[0]
+        sums = _real(w.data, w) @ _real(one.inputs[vector], v).reshape(-1) + b.data * scale
+        found.append(np.split(sums, 3 if one.node.kind == "gru_step" else 4))
+    return found[0], found[1]
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+@QUICK
+@given(cells())
+def test_cells_follow_the_formula(one: Case) -> None:
+    ours, theirs = _gates(one)
+    h, y = one.graph.tensors["h"], one.graph.tensors["y"]
+    before = _real(one.inputs["h"], h).reshape(-1)
+    if one.node.kind == "gru_step":
+        r, z = _sigmoid(ours[0] + theirs[0]), _sigmoid(ours[1] + theirs[1])
+        n = np.tanh(np.clip(ours[2], -8, 8) + r * np.clip(theirs[2], -8, 8))
+        after = (1 - z) * n + z * before
+    else:
+        i, f, g, o = (x + u for x, u in zip(ours, theirs, strict=True))
+        c = one.graph.tensors["c"]
+        cell = _sigmoid(f) * _real(one.inputs["c"], c).reshape(-1) + _sigmoid(i) * np.tanh(g)
+        assert c.scales is not None
+        cell = np.clip(cell, -32768 * c.scales.scale[0], 32767 * c.scales.scale[0])
+        after = _sigmoid(o) * np.tanh(cell)
+    wanted = np.clip(after, _real(-128, y), _real(127, y))
+    assert np.abs(_real(expected(one)[0], y).reshape(-1) - wanted).max() <= 1.01 / 128
+
+
+@QUICK
+@given(attentions())
+def test_attention_follows_the_formula(one: Case) -> None:
+    q, k, v, y = (one.graph.tensors[name] for name in ("q", "k", "v", "y"))
+    out, keys, values = expected(one)
+    places, position = keys.shape[0], int(one.inputs["p"][0])
+    there = min(position + 1, places)
+    assert np.array_equal(keys[position % places], one.inputs["k"])
+    share = q.shape[0] // keys.shape[1]
+    for head in range(q.shape[0]):
+        ours = _real(keys[:there, head // share], k)
+        scores = ours @ _real(one.inputs["q"][head], q) / np.sqrt(q.shape[1])
+        shares = np.exp(scores - scores.max())
+        wanted = shares / shares.sum() @ _real(values[:there, head // share], v)
+        assert y.scales is not None
+        steps = np.clip(wanted / y.scales.one[0] + y.scales.one[1], -128, 127)
+        assert np.abs(out[head] - steps).max() <= 0.8
+
+
+def test_lstm_step_refuses_a_cell_of_another_scale() -> None:
+    read = [tensor("x", (1, 1), "int8", quantized(1)), tensor("h", (1, 1), "int8", quantized(1))]
+    read.append(tensor("c", (1, 1), "int16", quantized(single(0.1))))
+    made = [tensor("y", (1, 1), "int8", quantized(1)), tensor("z", (1, 1), "int16", quantized(0.1))]
+    ones = [tensor(name, (4, 1), "int8", quantized(1), np.ones((4, 1), np.int8)) for name in "wu"]
+    one = case("lstm_step", [*read, *ones], made)
+    with pytest.raises(BuildError, match="a power of two"):
+        operator("lstm_step").lower(one.node, one.graph, "c")

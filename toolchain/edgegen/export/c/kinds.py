@@ -1,0 +1,24 @@
+"""Kinds of nodes by what their tensors hold: 16-bit activations and 4-bit weights have kernels of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgegen.export.c.graph import Graph, Node
+
+_INT16 = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d", "dense", "add", "avg_pool"})
+
+
+def specialized(graph: Graph) -> Graph:
+    """The graph with ``<kind>_int16`` and ``dense_int4`` where those kernels apply; the same numbers come out."""
+    return replace(graph, nodes=tuple(replace(node, kind=_kind(node, graph)) for node in graph.nodes))
+
+
+def _kind(node: Node, graph: Graph) -> str:
+    if node.kind in _INT16 and graph.tensors[node.inputs[0]].dtype == "int16":
+        return f"{node.kind}_int16"
+    if node.kind == "dense":
+        weights = graph.tensors[node.inputs[1]].data
+        if weights is not None and weights.size and weights.min() >= -8 and weights.max() <= 7:
+            return "dense_int4"
+    return node.kind

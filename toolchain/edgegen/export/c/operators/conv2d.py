@@ -1,0 +1,95 @@
+"""conv2d: any stride, dilation, padding and number of groups. Weights (outputs, height, width, channels / groups)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgegen.core.errors import BuildError
+from edgegen.export.c.graph import Graph, Node
+from edgegen.export.c.lowered import Constant, Isa, Lowered
+from edgegen.export.c.packing import folded_bias, output_parameters, pack_rows, reach, scratch_bytes, tiling
+from edgegen.export.c.products import padded_sums, patch_parameters, product_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | None]) -> list[Any]:
+    """The convolution of one image."""
+    import numpy as np
+
+    product, attributes = product_of(node, graph, channel_axis=0), node.attributes
+    assert values[0] is not None
+    image = values[0][0].astype(np.int64) - product.read_zero_point
+    groups, (_, out_h, out_w, out_c) = attributes["groups"], product.made.shape
+    channels, outputs = image.shape[-1] // groups, out_c // groups
+    sums = [
+        padded_sums(
+            image[..., group * channels : (group + 1) * channels],
+            product.weights[group * outputs : (group + 1) * outputs].transpose(1, 2, 3, 0),
+            attributes["stride"],
+            attributes["dilation"],
+            attributes["padding"],
+            (out_h, out_w),
+            depthwise=False,
+        )
+        for group in range(groups)
+    ]
+    return [product.finish(np.concatenate(sums, axis=-1))[None]]
+
+
+def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
+    """Patches times packed rows.
+
+    Raises:
+        BuildError: types, scales or groups that the kernel does not do.
+    """
+    import numpy as np
+
+    product, attributes = product_of(node, graph, channel_axis=0), node.attributes
+    groups, (outputs, kernel_h, kernel_w, channels) = attributes["groups"], product.weights.shape
+    if outputs % groups or channels * groups != product.read.shape[-1]:
+        raise BuildError(
+            "the groups of a convolution do not fit its channels",
+            where=node.name,
+            got=f"{groups} groups, {product.read.shape[-1]} channels, {outputs} outputs, {channels} channels of weights",
+            expected="channels and outputs that are multiples of the groups",
+        )
+    rows = product.weights.reshape(outputs, -1)
+    block, chunk = tiling(isa, columns=2)
+    each = [pack_rows(part, block, chunk) for part in np.split(rows, groups)]
+    bias = folded_bias(product.bias, rows, product.read_zero_point, node.name)
+    return Lowered(
+        kernel="eg_conv2d_s8",
+        parameters={
+            **patch_parameters(
+                product.read,
+                product.made,
+                (kernel_h, kernel_w),
+                attributes["stride"],
+                attributes["dilation"],
+                attributes["padding"],
+                groups,
+                product.read_zero_point,
+            ),
+            "rows.weights": Constant(suffix="weights", array=np.concatenate([part.weights for part in each])),
+            "rows.rows": outputs // groups,
+            "rows.depth": rows.shape[1],
+            "rows.padded_depth": each[0].padded_depth,
+            "rows.block": block,
+            "rows.chunk": chunk,
+            **output_parameters(
+                bias,
+                int(reach(bias, rows).max()),
+                product.factors,
+                product.made_zero_point,
+                product.clamp,
+                product.rule,
+                isa,
+            ),
+            "groups": groups,
+        },
+        scratch_bytes=scratch_bytes(each[0], columns=2),
+        macs=product.made.elements * rows.shape[1],
+    )
