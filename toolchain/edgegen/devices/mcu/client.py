@@ -1,0 +1,392 @@
+"""The host's side of MLPerf Tiny's serial protocol and of edgegen's extensions to it.
+
+A command goes out ended by ``%``; the answer's last line is ``m-ready``. Whatever comes is bounded in lines, bytes and
+time. Answers of extensions carry a checksum a line: a damaged one is asked for again, and is never taken for a figure.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edgegen.core.errors import BuildError, ToolMissingError
+from edgegen.links.serial import LineLink
+
+MAX_LINE_BYTES = 1 << 20
+"""Longest line: ``m-results`` of a large output."""
+
+_READY = "m-ready"
+_MOST_LINES = 1 << 18
+_ATTEMPTS = 3
+_SHORT_S = 5.0
+_QUIET_S = 0.2
+_DB_BYTES = 31  # what MLPerf Tiny's own runner sends a line
+_CHECKED = re.compile(r"(x-.*) #([0-9a-f]{8})")
+_FACT = re.compile(r"x-info-([a-z]+)-(.*)")
+_OUTPUT = re.compile(r"x-out-([0-9]{1,10})-((?:[0-9a-f]{2})+)")
+_TICKS = re.compile(r"x-ticks-([0-9]{1,20})")
+_STACK = re.compile(r"x-stack-([0-9]{1,10})")
+_PROFILE = re.compile(r"x-prof-([0-9]{1,10})-\[((?:[0-9]{1,20},?)+)\]")
+_LAP = re.compile(r"m-lap-us-([0-9]{1,20})")
+_RESULTS = re.compile(r"m-results-\[([^]]+)\]")
+_NAME = re.compile(r"m-name-dut-\[([^]]*)\]")
+_MODEL = re.compile(r"m-model-\[([^]]*)\]")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_UNKNOWN = "e-[Unknown command: x-info]"
+_FAULT = "x-fault-"
+T = TypeVar("T")
+
+
+class _DamagedError(Exception):
+    """What came is not what was asked for: ask again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a firmware of ours tells of itself."""
+
+    digest: str
+    counter: str  # "dwt", "systick", "minstret" or "host"
+    machine: str
+    hz: int
+    overhead: int  # ticks of timing nothing
+    arena_bytes: int
+    input_bytes: int
+    output_bytes: int
+    operators: int
+    data_bytes: int  # that may be sent with one x-data
+    place: int  # address of the input block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """Inferences as ``infer`` clocks them."""
+
+    microseconds: int  # of all runs together, by the device's own clock
+    results: tuple[float, ...]
+
+
+class McuClient:
+    """Speaks with one device. Not for sharing between threads."""
+
+    def __init__(self, link: LineLink, *, timeout_s: float, name: str, alive: Callable[[], str] | None = None) -> None:
+        """A client of an open port.
+
+        Args:
+            timeout_s: the longest an inference may take.
+            alive: what is told of the other side when it does not answer; empty: nothing.
+        """
+        self._link = link
+        self._timeout_s = timeout_s
+        self._name = name
+        self._alive = alive or (lambda: "")
+        self._tokens = itertools.count(time.monotonic_ns() % 1_000_000)
+        self._line = 0  # bytes that one x-data may have; 0: not asked yet
+
+    # -- MLPerf Tiny ---------------------------------------------------------------------------------------------
+
+    def greeted(self) -> None:
+        """Waits for what a device says at power-up.
+
+        Raises:
+            ToolMissingError: it says nothing of the kind.
+        """
+        self._answer(_SHORT_S * 4)
+
+    def names(self) -> tuple[str, str]:
+        """Who made the device, and which model it runs."""
+
+        def ask() -> tuple[str, str]:
+            name, model = _first(_NAME, self._command("name")), _first(_MODEL, self._command("profile"))
+            return name[0], model[0]
+
+        return self._tried("name", ask)
+
+    def db_load(self, block: bytes) -> None:
+        """Sends an input by ``db``, as MLPerf Tiny's runner does.
+
+        Raises:
+            BuildError: the device refuses the number of bytes.
+            ToolMissingError: the device does not answer, or damages every attempt.
+        """
+
+        def send() -> None:
+            said = self._command(f"db load {len(block)}")
+            if f"m-[Expecting {len(block)} bytes]" not in said:
+                raise _DamagedError(_shown(said))
+            last: Sequence[str] = ()
+            for begin in range(0, len(block), _DB_BYTES):
+                last = self._command(f"db {block[begin : begin + _DB_BYTES].hex()}")
+            if "m-load-done" not in last:
+                raise _DamagedError(_shown(last))
+
+        self._tried("db load", send)
+
+    def db_print(self, count: int) -> bytes:
+        """The bytes that are in the device's buffer."""
+
+        def ask() -> bytes:
+            pairs = "".join(line.removeprefix("m-buffer") for line in self._command("db print")).replace("-", "")
+            if len(pairs) != 2 * count or not re.fullmatch(r"[0-9a-f]*", pairs):
+                raise _DamagedError(f"{len(pairs)} digits")
+            return bytes.fromhex(pairs)
+
+        return self._tried("db print", ask)
+
+    def infer(self, runs: int, warm_ups: int) -> Timed:
+        """So many inferences of the loaded input, by the device's own clock.
+
+        No checksum guards MLPerf Tiny's answers, so the results are asked for twice and must be equal.
+
+        Raises:
+            ToolMissingError: the device does not answer within the time-out, or garbles every attempt.
+        """
+
+        def ask() -> Timed:
+            said = self._command(f"infer {runs} {warm_ups}", self._timeout_s)
+            laps = [int(found[1]) for line in said if (found := _LAP.fullmatch(line))]
+            results = _floats(said)
+            if len(laps) != 2 or laps[1] < laps[0] or results != _floats(self._command("results")):
+                raise _DamagedError(_shown(said))
+            return Timed(microseconds=laps[1] - laps[0], results=results)
+
+        return self._tried("infer", ask)
+
+    # -- extensions ----------------------------------------------------------------------------------------------
+
+    def facts(self) -> Facts | None:
+        """What a firmware of ours tells; None of a device that knows MLPerf Tiny's commands alone."""
+
+        def ask() -> Facts | None:
+            said = self._command("x-info", refused=True)
+            # Twice, because a command that was damaged on its way is unknown to every device.
+            if said == [_UNKNOWN] == self._command("x-info", refused=True):
+                return None
+            found = dict(_fact(line) for line in _checked(said))
+            number = {name: int(text) for name, text in found.items() if _NUMBER.fullmatch(text)}
+            try:
+                return Facts(
+                    digest=found["digest"].strip("[]"),
+                    counter=found["counter"].strip("[]"),
+                    machine=found["machine"].strip("[]"),
+                    hz=number["hz"],
+                    overhead=number["overhead"],
+                    arena_bytes=number["arena"],
+                    input_bytes=number["input"],
+                    output_bytes=number["output"],
+                    operators=number["operators"],
+                    data_bytes=number["data"],
+                    place=number["place"],
+                )
+            except KeyError as error:
+                raise _DamagedError(f"no {error}") from error
+
+        facts = self._tried("x-info", ask)
+        self._line = 0 if facts is None else min(max(facts.data_bytes, 1), 1 << 16)
+        return facts
+
+    def load(self, block: bytes) -> None:
+        """Sends an input block by ``x-load`` and ``x-data``; the device checks its CRC-32. Raises as ``db_load``."""
+
+        def send() -> None:
+            self._announce(block)
+            last: Sequence[str] = ()
+            for begin in range(0, len(block), self._line or _DB_BYTES):
+                last = self._command(f"x-data {block[begin : begin + (self._line or _DB_BYTES)].hex()}")
+            _done(last)
+
+        self._tried("x-load", send)
+
+    def placed(self, block: bytes, place: Callable[[], None]) -> None:
+        """Loads an input block that ``place`` writes into the device's memory; the device checks its CRC-32."""
+
+        def send() -> None:
+            self._announce(block)
+            place()
+            _done(self._command("x-placed"))
+
+        self._tried("x-placed", send)
+
+    def run(self, output_bytes: int) -> tuple[bytes, int]:
+        """One inference of the loaded block: the output block, and the ticks that it took.
+
+        Raises:
+            ToolMissingError: the device does not answer within the time-out, or garbles every attempt.
+        """
+
+        def ask() -> tuple[bytes, int]:
+            said = _checked(self._command("x-run", self._timeout_s))
+            block = bytearray()
+            for line in said[:-1]:
+                begin, digits = _match(_OUTPUT, line)
+                if int(begin) != len(block):
+                    raise _DamagedError(f"output from {begin} after {len(block)} bytes")
+                block += bytes.fromhex(digits)
+            if len(block) != output_bytes or not said:
+                raise _DamagedError(f"{len(block)} bytes of output where {output_bytes} were expected")
+            return bytes(block), int(_match(_TICKS, said[-1])[0])
+
+        return self._tried("x-run", ask)
+
+    def profile(self, operators: int) -> list[int]:
+        """Ticks at the end of each operator of the last run."""
+
+        def ask() -> list[int]:
+            ticks: list[int] = []
+            for line in _checked(self._command("x-prof")):
+                begin, numbers = _match(_PROFILE, line)
+                if int(begin) != len(ticks):
+                    raise _DamagedError(f"operators from {begin} after {len(ticks)}")
+                ticks += [int(number) for number in numbers.split(",") if number]
+            if len(ticks) != operators:
+                raise _DamagedError(f"{len(ticks)} operators where {operators} were expected")
+            return ticks
+
+        return self._tried("x-prof", ask)
+
+    def stack_bytes(self) -> int:
+        """High water of the stack since power-up."""
+
+        def ask() -> int:
+            said = _checked(self._command("x-stack"))
+            return int(_match(_STACK, said[0] if said else "")[0])
+
+        return self._tried("x-stack", ask)
+
+    def synchronize(self) -> None:
+        """Brings both sides to the beginning of a command, whatever went before.
+
+        Raises:
+            ToolMissingError: the device does not get there.
+        """
+        token = next(self._tokens)
+        self._link.write(b"%")  # ends whatever the device has of a command
+        self._link.drain(_QUIET_S, _SHORT_S)
+        self._link.write(f"x-sync {token}%".encode())
+        deadline, wanted = time.monotonic() + _SHORT_S, f"x-sync-{token} "
+        met = False
+        for _ in range(_MOST_LINES):
+            line = self._read(deadline)
+            met = met or line.startswith((wanted, "e-["))  # a device of others knows no x-sync, and says so
+            if met and line == _READY:
+                return
+        raise self._lost("it floods the line")
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    def _announce(self, block: bytes) -> None:
+        said = _checked(self._command(f"x-load {len(block)} {zlib.crc32(block):08x}"))
+        if said != [f"x-load-{len(block)}"]:
+            raise _DamagedError(_shown(said))
+
+    def _command(self, text: str, timeout_s: float = _SHORT_S, *, refused: bool = False) -> list[str]:
+        """The answer's lines without ``m-ready``; an ``e-[...]`` among them raises, unless it may be ``refused``."""
+        self._link.write(f"{text}%".encode())
+        lines = self._answer(timeout_s)
+        error = next((line for line in lines if line.startswith("e-[")), None)
+        if error is not None and not refused:
+            raise _DamagedError(error)
+        return lines
+
+    def _answer(self, timeout_s: float) -> list[str]:
+        deadline, lines = time.monotonic() + timeout_s, list[str]()
+        while (line := self._read(deadline)) != _READY:
+            if line.startswith(_FAULT):
+                raise BuildError(
+                    "the firmware crashed",
+                    where=self._name,
+                    got=f"a fault at address {line.removeprefix(_FAULT)[:8]}",
+                    next_step="report it with the exported model",
+                )
+            lines.append(line)
+            if len(lines) > _MOST_LINES:
+                raise self._lost("it floods the line")
+        return lines
+
+    def _read(self, deadline: float) -> str:
+        if time.monotonic() > deadline:
+            raise self._lost("its answer does not end")
+        try:
+            return self._link.line(max(deadline - time.monotonic(), 0.0))
+        except ToolMissingError as error:
+            raise self._lost(error.got or error.what) from error
+
+    def _tried(self, what: str, ask: Callable[[], T]) -> T:
+        """``ask`` until its answer is whole, with both sides brought together again in between."""
+        damage = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                return ask()
+            except _DamagedError as error:
+                damage = str(error)
+                self.synchronize()
+        with suppress(ToolMissingError):
+            self._link.drain(_QUIET_S, _SHORT_S)
+        raise ToolMissingError(
+            f"the device gives no usable answer to {what!r}",
+            where=self._name,
+            got=damage,
+            expected=f"an answer that is whole, within {_ATTEMPTS} attempts",
+            next_step="check the cable, the baud rate and the firmware",
+        )
+
+    def _lost(self, why: str) -> ToolMissingError:
+        told = self._alive()
+        return ToolMissingError(
+            "the device does not answer",
+            where=self._name,
+            got=f"{why}; {told}" if told else why,
+            next_step="check that the device runs a firmware of edgegen or MLPerf Tiny, its cable and its baud rate",
+        )
+
+
+def _checked(lines: Sequence[str]) -> list[str]:
+    """Lines of an extension's answer without their checksums."""
+    bare = []
+    for line in lines:
+        found = _CHECKED.fullmatch(line)
+        if found is None or zlib.crc32(found[1].encode()) != int(found[2], 16):
+            raise _DamagedError(f"a damaged line {line[:80]!r}")
+        bare.append(found[1])
+    return bare
+
+
+def _fact(line: str) -> tuple[str, str]:
+    name, value = _match(_FACT, line)
+    return name, value
+
+
+def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
+    found = pattern.fullmatch(line)
+    if found is None:
+        raise _DamagedError(f"an unexpected line {line[:80]!r}")
+    return found.groups()
+
+
+def _first(pattern: re.Pattern[str], lines: Sequence[str]) -> tuple[str, ...]:
+    found = next((match for line in lines if (match := pattern.fullmatch(line))), None)
+    if found is None:
+        raise _DamagedError(_shown(lines))
+    return found.groups()
+
+
+def _floats(lines: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(text) for text in _first(_RESULTS, lines)[0].split(","))
+    except ValueError as error:
+        raise _DamagedError(str(error)) from error
+
+
+def _done(lines: Sequence[str]) -> None:
+    if _checked(lines) != ["x-load-done"]:
+        raise _DamagedError(_shown(lines))
+
+
+def _shown(lines: Sequence[str]) -> str:
+    return " / ".join(line[:60] for line in lines[-4:]) or "nothing"

@@ -1,0 +1,236 @@
+"""A microcontroller at the other end of a line: edgegen's firmware, or any device prepared for MLPerf Tiny.
+
+A board of edgegen's counts its cycles (DWT); one of others tells microseconds (``infer``). An emulator that answers on
+a socket is told by its counter: its time is virtual, so it gives outputs and no figure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from edgegen.core.c_model import CModel
+from edgegen.core.errors import BuildError, TargetError, ToolMissingError, UsageError
+from edgegen.core.ports import Tensors
+from edgegen.core.targets import TargetProfile
+from edgegen.devices.device import Clocked, Device, DeviceSettings, Identity, Kind, Reading
+from edgegen.devices.mcu.client import MAX_LINE_BYTES, Facts, McuClient
+from edgegen.devices.mcu.firmware import BAUD, model_digest
+from edgegen.devices.mcu.interface import lay_out, pack, read_interface, unpack
+from edgegen.links.serial import LineLink, open_lines
+
+RUNTIME = "edgegen-c"
+_TIMEOUT_S = 60.0
+_ROUNDS = 7  # loads and runs anew, in place of processes: what a wall-clock verdict rests on
+_RUNS = 10  # inferences of each
+_CYCLES = "dwt"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a device answers."""
+
+    url: str  # as links.serial takes it
+    baud: int
+    reset: str  # wire that resets the board: dtr, rts, or empty
+
+
+def read_address(scheme: str, rest: str) -> Address:
+    """Of a device URL: ``serial:///dev/ttyACM0?baud=921600&reset=dtr``.
+
+    Raises:
+        TargetError: it names no port, or has an unknown or unusable option.
+    """
+    where = f"{scheme}:{rest}"
+    try:
+        parts = urlsplit(where)
+        options = {key: values[-1] for key, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
+        baud = int(options.pop("baud", str(BAUD)))
+    except ValueError as error:
+        raise TargetError("not a device's address", got=where, expected=f"{scheme}://…?baud=115200") from error
+    reset = options.pop("reset", "")
+    if options or reset not in ("", "dtr", "rts") or not 1 <= baud <= 12_000_000:
+        raise TargetError("not a device's address", got=where, expected="options baud=115200 and reset=dtr or rts")
+    url = parts.path if scheme == "serial" and not parts.netloc else f"{scheme}://{parts.netloc}{parts.path}"
+    if scheme == "serial" and (parts.netloc or not parts.path):
+        raise TargetError("not a device's address", got=where, expected="serial:///dev/ttyACM0")
+    return Address(url=url, baud=baud, reset=reset)
+
+
+class SerialDevice:
+    """One board. Not for sharing between threads."""
+
+    def __init__(
+        self, kind: str, address: Address, profile: TargetProfile, settings: DeviceSettings, *, timeout_s: float
+    ) -> None:
+        self._kind, self._address, self._profile, self._settings = kind, address, profile, settings
+        self._timeout_s = timeout_s
+        self._link: LineLink | None = None
+        self._client: McuClient | None = None
+        self._facts: Facts | None = None
+
+    def identity(self) -> Identity:
+        """See Device. Connects."""
+        self._connected()
+        facts = self._facts
+        name, model = self._asked(lambda client: client.names())
+        core = self._profile.core.name if self._profile.core else self._profile.name
+        emulated = facts is not None and facts.counter != _CYCLES
+        gives: frozenset[Kind] = frozenset() if emulated else frozenset({"measured"})
+        told = {"digest": facts.digest, "counter": facts.counter, "machine": facts.machine} if facts else {}
+        note = "An emulator or a host answers there: its time is virtual, and nothing is measured"
+        return Identity(
+            kind=self._kind,
+            core=f"{core} ({name}, {model})",
+            isa=self._profile.isa,
+            emulated=emulated,
+            gives=gives,
+            tools={"firmware": name, "model": model, **told},
+            notes=(note,) if emulated else (),
+        )
+
+    def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
+        """See Device. Of MLPerf Tiny's devices the outputs are as exact as the device prints them."""
+        with self._sources(model, runtime) as told:
+            blocks = [pack(told, inputs, sample) for sample in range(len(next(iter(inputs.values()))))]
+            if self._facts is None:
+                return _of_floats(told, [self._asked(partial(_by_db, block=block)) for block in blocks])
+            return unpack(told, [self._asked(partial(_by_block, block=block, told=told)) for block in blocks])
+
+    def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        """See Device: several rounds, each with a load and runs of its own."""
+        with self._sources(model, runtime) as told:
+            block, facts = pack(told, inputs, 0), self._facts
+            if facts is not None and facts.counter != _CYCLES:
+                return Reading(counted=None, clocked=None, peak_ram_bytes=None, arena_bytes=facts.arena_bytes)
+            rounds = [self._asked(lambda client: self._round(client, block, told)) for _ in range(_ROUNDS)]
+            stack = None if facts is None else self._asked(lambda client: client.stack_bytes())
+            return Reading(
+                counted=None,
+                clocked=Clocked(first_ms=rounds[0][0], processes_ms=tuple(rounds)),
+                peak_ram_bytes=None,
+                arena_bytes=told.arena_bytes,
+                stack_bytes=stack,
+            )
+
+    def close(self) -> None:
+        """Closes the port."""
+        if self._link is not None:
+            self._link.close()
+        self._link = self._client = None
+
+    # -- one exchange --------------------------------------------------------------------------------------------
+
+    def _round(self, client: McuClient, block: bytes, told: CModel) -> tuple[float, ...]:
+        facts = self._facts
+        if facts is None:
+            client.db_load(block)
+            return (client.infer(_RUNS, 1).microseconds / 1000 / _RUNS,)
+        client.load(block)
+        ticks = [client.run(told.output_bytes)[1] for _ in range(_RUNS)]
+        return tuple(1000 * max(0, count - facts.overhead) / facts.hz for count in ticks)
+
+    def _asked(self, ask: Callable[[McuClient], T]) -> T:
+        """``ask``; once more on a new connection where the first one fails."""
+        try:
+            return ask(self._connected())
+        except ToolMissingError as error:
+            self._settings.progress.say(f"{self._address.url}: {error.what}; connecting again")
+            self.close()
+            return ask(self._connected())
+
+    def _connected(self) -> McuClient:
+        if self._client is None:
+            self._link = open_lines(
+                self._address.url,
+                baud=self._address.baud,
+                timeout_s=self._timeout_s,
+                max_line_bytes=MAX_LINE_BYTES,
+                progress=self._settings.progress,
+            )
+            client = McuClient(self._link, timeout_s=self._timeout_s, name=self._address.url)
+            try:
+                if self._address.reset:
+                    self._link.pulse(self._address.reset)
+                client.synchronize()
+                self._facts = client.facts()
+            except BaseException:
+                self.close()
+                raise
+            self._client = client
+        return self._client
+
+    @contextlib.contextmanager
+    def _sources(self, model: Path, runtime: str) -> Iterator[CModel]:
+        """What the exported model tells, once it is known that the device runs it."""
+        if runtime != RUNTIME:
+            raise TargetError(f"a microcontroller has no runtime {runtime!r}", expected=RUNTIME)
+        self._connected()
+        with tempfile.TemporaryDirectory(prefix="edgegen-sources-") as folder:
+            sources = lay_out(model, Path(folder))
+            told = read_interface(sources)
+            if self._facts is not None and self._facts.digest != model_digest(sources):
+                raise ToolMissingError(
+                    "the device runs the firmware of another model",
+                    where=self._address.url,
+                    got=self._facts.digest,
+                    expected=model_digest(sources),
+                    next_step=f"edgegen flash --target {self._profile.name}",
+                )
+            yield told
+
+
+def _by_db(client: McuClient, block: bytes) -> tuple[float, ...]:
+    client.db_load(block)
+    return client.infer(1, 0).results
+
+
+def _by_block(client: McuClient, block: bytes, told: CModel) -> bytes:
+    client.load(block)
+    return client.run(told.output_bytes)[0]
+
+
+def _of_floats(told: CModel, rows: list[tuple[float, ...]]) -> Tensors:
+    """Outputs of a device that prints them, in the order of the model's outputs."""
+    import numpy as np
+
+    sizes = [int(np.prod(tensor.shape)) for tensor in told.outputs]
+    if any(len(row) != sum(sizes) for row in rows):
+        raise BuildError(
+            "the device gives another number of results than the model has",
+            got=sorted({len(row) for row in rows}),
+            expected=sum(sizes),
+        )
+    array, begin, found = np.array(rows, np.float32), 0, {}
+    for tensor, size in zip(told.outputs, sizes, strict=True):
+        found[tensor.name] = array[:, begin : begin + size].reshape(len(rows), *tensor.shape[1:])
+        begin += size
+    return found
+
+
+def _open(kind: str, address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    if profile.mcu is None:
+        raise UsageError(f"{kind}: is for microcontrollers", where=profile.name, next_step="reach Linux boards by ssh:")
+    return SerialDevice(kind, read_address(kind, address), profile, settings, timeout_s=_TIMEOUT_S)
+
+
+def open_serial(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    """``serial:///dev/ttyACM0``. Raises as ``read_address``, and UsageError for a target that is no microcontroller."""
+    return _open("serial", address, profile, settings)
+
+
+def open_rfc2217(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    """``rfc2217://host:port``. Raises as ``open_serial``."""
+    return _open("rfc2217", address, profile, settings)
+
+
+def open_socket(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+    """``socket://host:port``. Raises as ``open_serial``."""
+    return _open("socket", address, profile, settings)
