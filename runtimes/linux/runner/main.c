@@ -7,8 +7,10 @@
  *   OUTPUTS  tensor file that is written
  *   RUNS     0: every sample once (quality); 1..100000: the first sample that many times between markers (cost)
  *   PROFILE  prefix of the runtime's own profile of operators (onnxruntime only)
- * Prints one line of JSON: runtime, version, runs_ns (each inference, the first one apart from load_ns) and the peak
- * resident size. Times and resident size mean something on a real board only. Exit status: eg_report.h.
+ * Prints one line of JSON: runtime, version, runs_ns (each inference, the first one apart from load_ns), cold_ns (from
+ * the start of the process to the end of the first inference), stream_ns (from there to the end of the last one, with
+ * what stands between two), stream_cpu_ns (what of it the process had the processor) and the peak resident size. Times
+ * and resident size mean something on a real board only. Exit status: eg_report.h.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -32,12 +34,20 @@ struct job {
     struct eg_spec specs[EG_MAX_TENSORS];
     uint64_t *runs_ns;
     uint64_t load_ns;
+    uint64_t began_ns; /* when the process began, by the same clock as all times */
+    uint64_t cold_ns;
+    uint64_t stream_ns;
+    uint64_t stream_cpu_ns;
 };
 
-static uint64_t now_ns(void) {
+static uint64_t read_clock_ns(clockid_t clock) {
     struct timespec t = {0, 0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail on Linux */
+    (void)clock_gettime(clock, &t); /* cannot fail on Linux */
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ns(void) {
+    return read_clock_ns(CLOCK_MONOTONIC);
 }
 
 static void mark_before_load(void) {
@@ -113,9 +123,19 @@ static enum eg_status write_outputs(struct job *job, FILE *stream, uint32_t samp
 
 static enum eg_status run_job(struct job *job, FILE *stream) {
     const uint32_t inferences = job->runs > 0u ? job->runs : job->inputs.samples;
+    uint64_t first_ended_ns = 0;
+    uint64_t first_cpu_ns = 0;
     for (uint32_t i = 0; i < inferences; i++) {
         const unsigned char *sample = job->inputs.data + (job->runs > 0u ? 0u : i * job->inputs.sample_bytes);
         enum eg_status status = infer(job, sample, &job->runs_ns[i]);
+        if (i == 0u) {
+            first_ended_ns = now_ns();
+            job->cold_ns = first_ended_ns - job->began_ns;
+            first_cpu_ns = read_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+        } else if (i + 1u == inferences) {
+            job->stream_ns = now_ns() - first_ended_ns;
+            job->stream_cpu_ns = read_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - first_cpu_ns;
+        }
         if (status == EG_OK && (job->runs == 0u || i + 1u == inferences)) {
             status = write_outputs(job, stream, job->runs > 0u ? 0u : i, job->runs > 0u ? 1u : inferences);
         }
@@ -129,8 +149,10 @@ static enum eg_status run_job(struct job *job, FILE *stream) {
 static void print_report(const struct job *job) {
     const uint32_t inferences = job->runs > 0u ? job->runs : job->inputs.samples;
     printf("{\"schema_version\":1,\"runtime\":\"%s\",\"version\":\"%s\",\"load_ns\":%" PRIu64
+           ",\"cold_ns\":%" PRIu64 ",\"stream_ns\":%" PRIu64 ",\"stream_cpu_ns\":%" PRIu64
            ",\"peak_resident_bytes\":%" PRIu64 ",\"runs_ns\":[",
-           job->engine.runtime, job->engine.version, job->load_ns, peak_resident_bytes());
+           job->engine.runtime, job->engine.version, job->load_ns, job->cold_ns, job->stream_ns, job->stream_cpu_ns,
+           peak_resident_bytes());
     for (uint32_t i = 0; i < inferences; i++) {
         printf("%s%" PRIu64, i > 0u ? "," : "", job->runs_ns[i]);
     }
@@ -195,6 +217,8 @@ int main(int count, char **arguments) {
     if (job == NULL) {
         return (int)eg_fail(EG_BAD_SYSTEM, "out of memory");
     }
+    /* What the process computed so far was its start: loading it and its libraries. */
+    job->began_ns = now_ns() - read_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     enum eg_status status = perform(count, arguments, job);
     if (status == EG_OK) {
         print_report(job);

@@ -1,0 +1,272 @@
+"""A real sshd on this machine as the board: figures, outputs, locks, and what happens when a plug is pulled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emulated_models import conv_float, images, litert_inputs, litert_on_host, on_host, two_inputs_litert
+from emulated_presence import TOOLS_CACHE, absent, library
+
+from edgegen.core.errors import BuildError, ToolMissingError
+from edgegen.core.ports import Silent
+from edgegen.core.targets import load_target
+from edgegen.devices.board_lock import BusyError
+from edgegen.devices.device import Device, DeviceSettings, open_device
+from edgegen.devices.ssh import SshDevice
+from edgegen.devices.ssh.session import BoardSession
+from edgegen.links.ssh import CONFIG_VARIABLE, parse_address
+from support import sshd
+
+TARGET = load_target("linux-x86_64")
+BOUND_S = 60.0
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[sshd.Server]:
+    if missing := sshd.missing():
+        absent(missing)
+    with sshd.server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return conv_float(tmp_path_factory.mktemp("ssh-models") / "conv.onnx")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def device(server: sshd.Server, told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    monkeypatch.setenv(CONFIG_VARIABLE, str(server.config))
+    opened = open_device(server.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=told))
+    yield opened
+    opened.close()
+    assert server.left() == []
+
+
+def test_board_is_what_it_is(device: Device, server: sshd.Server) -> None:
+    identity = device.identity()
+    assert (identity.kind, identity.isa, identity.emulated) == ("ssh", "x86_64", False)
+    assert identity.gives == {"measured"}
+    assert identity.tools["board"] == server.url
+
+
+def test_outputs_are_this_machines_own_bit_for_bit(device: Device, model: Path) -> None:
+    np.testing.assert_array_equal(device.run(model, "onnxruntime", images())["y"], on_host(model, images())["y"])
+
+
+def test_outputs_of_litert_are_this_machines_own(device: Device, tmp_path: Path) -> None:
+    library("litert_torch")
+    two = two_inputs_litert(tmp_path / "two.tflite")
+    expected = litert_on_host(two, litert_inputs())
+    outputs = device.run(two, "litert", litert_inputs())
+    for name, array in expected.items():
+        np.testing.assert_allclose(outputs[name], array, atol=1e-5)
+
+
+def test_measure_takes_seven_processes_by_the_boards_own_clock(device: Device, model: Path) -> None:
+    reading = device.measure(model, "onnxruntime", images())
+    assert reading.counted is None
+    clocked, board = reading.clocked, reading.board
+    assert clocked is not None
+    assert [len(times) for times in clocked.processes_ms] == [30] * 7
+    warm = np.median([np.median(times) for times in clocked.processes_ms])
+    assert clocked.cold_start_ms is not None
+    assert 0 < warm < clocked.first_ms < clocked.cold_start_ms
+    assert clocked.stream_per_s is not None
+    assert clocked.stream_per_s <= 1000 / min(min(times) for times in clocked.processes_ms)
+    assert reading.peak_ram_bytes is not None
+    assert 10 << 20 < reading.peak_ram_bytes < 1 << 30
+    assert board is not None
+    assert board.before.kernel == os.uname().release
+    assert board.before.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert reading.energy is None
+
+
+def test_refused_model_is_the_models_fault(device: Device, tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"no model at all")
+    with pytest.raises(BuildError, match="EG207"):
+        device.run(tmp_path / "no.onnx", "onnxruntime", images())
+
+
+def test_runtime_that_cannot_be_pushed_is_named(device: Device, model: Path) -> None:
+    with pytest.raises(BuildError, match="executorch cannot be put on a board"):
+        device.run(model, "executorch", images())
+
+
+def test_kept_file_that_was_tampered_with_is_sent_again(
+    device: Device, server: sshd.Server, model: Path, told: Told
+) -> None:
+    device.run(model, "onnxruntime", images())
+    device.close()
+    kept = max((server.kept / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 1
+    kept.write_bytes(data)
+    told.said.clear()
+    again = open_device(server.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=told))
+    outputs = again.run(model, "onnxruntime", images())
+    again.close()
+    np.testing.assert_array_equal(outputs["y"], on_host(model, images())["y"])
+    assert any("sending libonnxruntime" in line for line in told.said)
+
+
+def test_nobody_answers_is_an_error_that_says_so(server: sshd.Server, tmp_path: Path) -> None:
+    closed = parse_address("ssh://nobody@127.0.0.1:1")
+    session = BoardSession(closed, tmp_path, Silent(), config=server.config)
+    with pytest.raises(ToolMissingError, match="Connection refused"):
+        session.open()
+
+
+def test_key_that_is_not_known_is_no_reason_to_try_again(server: sshd.Server, told: Told, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        f"Host *\n  IdentityFile {tmp_path / 'none'}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {server.folder / 'known'}\n  GlobalKnownHostsFile /dev/null\n"
+    )
+    session = BoardSession(parse_address(server.url), tmp_path, told, config=tmp_path / "config")
+    opened = SshDevice(session, TARGET, DeviceSettings(cache=tmp_path, offline=True, progress=told))
+    with pytest.raises(ToolMissingError, match="ssh-copy-id"):
+        opened.identity()
+    opened.close()
+    assert told.said == []
+
+
+def test_board_that_another_process_has_is_named_with_its_holder(
+    device: Device, server: sshd.Server, tmp_path: Path, told: Told
+) -> None:
+    device.identity()
+    same_machine = BoardSession(parse_address(server.url), TOOLS_CACHE, told, config=server.config)
+    with pytest.raises(BusyError, match=f"process {os.getpid()} of "):
+        same_machine.open(0)
+    # With another cache, as from another machine, the board itself says who has it.
+    elsewhere = BoardSession(parse_address(server.url), tmp_path, told, config=server.config)
+    with pytest.raises(BusyError, match=f"process {os.getpid()} of "):
+        elsewhere.open(0)
+    device.close()
+    elsewhere.open(10)
+    elsewhere.close()
+
+
+# -- the plug ----------------------------------------------------------------------------------------------------
+
+
+def _runner(server: sshd.Server) -> list[int]:
+    """Processes that are at work in the folder of a job."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cwd").readlink().is_relative_to(server.kept / "runs"):
+                found.append(int(folder.name))
+    return found
+
+
+def _kill_runner(server: sshd.Server) -> None:
+    for pid in _runner(server):
+        with contextlib.suppress(OSError):
+            if "ld-linux" in (Path("/proc") / str(pid) / "cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
+
+
+def _restart(server: sshd.Server) -> None:
+    server.pull_plug()
+    server.start()
+
+
+PLUGS: dict[str, Callable[[sshd.Server], None]] = {"sshd": _restart, "runner": _kill_runner}
+
+
+def _until(true: Callable[[], bool], bound_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + bound_s
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true()
+
+
+def _pull_during(device: Device, server: sshd.Server, plug: str, after_s: float, model: Path) -> None:
+    """Pulls a plug while inferences run: they come out right, or an error says what happened, in bounded time."""
+    expected = on_host(model, images())["y"]
+    pulled = threading.Timer(after_s, PLUGS[plug], (server,))
+    started = time.monotonic()
+    pulled.start()
+    failed: ToolMissingError | None = None
+    try:
+        while pulled.is_alive():
+            np.testing.assert_array_equal(device.run(model, "onnxruntime", images())["y"], expected)
+    except ToolMissingError as error:
+        failed = error
+    pulled.join()
+    assert failed is None or failed.where
+    assert time.monotonic() - started < BOUND_S
+    np.testing.assert_array_equal(device.run(model, "onnxruntime", images())["y"], expected)
+    device.close()
+    assert _until(lambda: server.left() == []), server.left()
+    assert _until(lambda: _runner(server) == [])
+
+
+@pytest.mark.parametrize(("plug", "after_s"), [("sshd", 0.3), ("sshd", 0.55), ("runner", 0.4)])
+def test_pulled_plug_leaves_no_wrong_figure_and_no_file(
+    device: Device, server: sshd.Server, model: Path, plug: str, after_s: float
+) -> None:
+    device.identity()
+    _pull_during(device, server, plug, after_s, model)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("moment", range(30))
+def test_pulled_plug_at_random_moments(device: Device, server: sshd.Server, model: Path, moment: int) -> None:
+    random = np.random.default_rng(moment)
+    plug = list(PLUGS)[int(random.integers(len(PLUGS)))]
+    _pull_during(device, server, plug, float(random.uniform(0, 1.5)), model)
+
+
+_CLIENT = """
+import sys
+from pathlib import Path
+import numpy as np
+from edgegen.core.ports import Silent
+from edgegen.core.targets import load_target
+from edgegen.devices.device import DeviceSettings, open_device
+url, cache, model = sys.argv[1:]
+settings = DeviceSettings(cache=Path(cache), offline=True, progress=Silent())
+device = open_device(url, load_target("linux-x86_64"), settings)
+device.identity()
+print("ready", flush=True)
+while True:
+    device.run(Path(model), "onnxruntime", {"x": np.zeros((1, 8, 12, 12), np.float32)})
+"""
+
+
+def test_killed_build_leaves_nothing_on_the_board(server: sshd.Server, device: Device, model: Path) -> None:
+    device.identity()  # sets the tools up
+    device.close()
+    command = [sys.executable, "-c", _CLIENT, server.url, str(TOOLS_CACHE), str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"ready\n"
+        assert _until(lambda: bool(server.left()))
+        time.sleep(0.2)
+        client.kill()
+    assert _until(lambda: server.left() == []), server.left()
+    assert _until(lambda: _runner(server) == [])

@@ -1,0 +1,116 @@
+"""The inventory: boards by name, in a file of the person's or the lab's.
+
+``EDGEGEN_BOARDS`` names the file; without it, ``$XDG_CONFIG_HOME/edgegen/boards.toml`` or
+``~/.config/edgegen/boards.toml``.
+
+    schema_version = 1
+
+    [boards.kitchen]
+    url = "ssh://pi@10.0.0.7"
+    target = "raspberrypi4"
+    tags = ["lab"]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgegen.core.errors import UsageError
+from edgegen.core.records import read_record, setting
+from edgegen.core.targets import alias_of, target_names
+
+VARIABLE = "EDGEGEN_BOARDS"
+_MAX_BYTES, _MAX_BOARDS = 1 << 20, 1000
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardEntry:
+    """A board of the inventory."""
+
+    url: str = setting(doc="where it is: ssh://user@host or ssh://user@host:port")
+    target: str = setting(doc="name of its target profile")
+    tags: tuple[str, ...] = setting((), doc="words that `board:tag=WORD` finds it by")
+    emulated: bool = setting(False, doc="whatever it looks like, it is no real machine: no times are measured")
+    energy: str = setting("", doc="port of the energy monitor in its supply, e.g. /dev/ttyACM0; empty: it has none")
+    ssh_config: str = setting("", doc="a configuration file of the ssh client, instead of the user's own")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The file."""
+
+    schema_version: Literal[1] = setting(doc="format of the file")
+    boards: Mapping[str, BoardEntry] = setting({}, doc="name -> board")
+
+
+def inventory_file() -> Path:
+    """Where the inventory is, whether or not there is one."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "edgegen" / "boards.toml"
+
+
+def read_inventory(path: Path | None = None) -> Mapping[str, BoardEntry]:
+    """The boards by name; none where there is no file.
+
+    Raises:
+        UsageError: a file that cannot be read, or an entry that contradicts itself.
+    """
+    path = path or inventory_file()
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError("the inventory cannot be read", where=str(path), got=error.strerror) from error
+    if len(data) > _MAX_BYTES:
+        raise UsageError("the inventory is too large", where=str(path), expected=f"at most {_MAX_BYTES} bytes")
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError("the inventory is not TOML", where=str(path), got=error) from error
+    boards = read_record(Inventory, table, "", str(path)).boards
+    if len(boards) > _MAX_BOARDS:
+        raise UsageError("too many boards", where=str(path), got=len(boards), expected=f"at most {_MAX_BOARDS}")
+    for name, entry in boards.items():
+        _check(name, entry, str(path))
+    return boards
+
+
+def boards_of(target: str, boards: Mapping[str, BoardEntry]) -> dict[str, BoardEntry]:
+    """Those of a target, which may be called by an alias there."""
+    return {name: entry for name, entry in boards.items() if _resolved(entry.target) == target}
+
+
+def _check(name: str, entry: BoardEntry, path: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "not a board's name",
+            where=path,
+            got=repr(name[:80]),
+            expected="letters, digits, '.', '_' and '-', at most 64",
+        )
+    if not entry.url.startswith("ssh://"):
+        raise UsageError(
+            "a board of the inventory is reached by ssh",
+            where=f"{path}, [boards.{name}]",
+            got=entry.url,
+            expected="url = 'ssh://user@host'",
+        )
+
+
+def _resolved(target: str) -> str:
+    """The profile's own name; a target of a project is not known here and keeps its name."""
+    if target not in target_names():
+        return target
+    return alias_of(target) or target
