@@ -1,6 +1,7 @@
 """``python -m edgegen_runtime``: run a model over an npz file, or clock it; one JSON object on stdout.
 
 ``python -m edgegen_runtime generate`` lets a model of sequences go on with a text: see ``generate_command``.
+``verify`` says whether this device may run a bundle, ``update`` brings a new one: see their modules.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TextIO
 
+from edgegen_runtime import generate_command
 from edgegen_runtime.arrays import ArraysError, read_arrays, write_arrays
 from edgegen_runtime.contract import PreprocessError
-from edgegen_runtime.generate_command import act, parse
 from edgegen_runtime.session import (
     SESSIONS,
     InputsError,
@@ -31,6 +32,7 @@ from edgegen_runtime.session import (
     check_inputs,
     infer_all,
 )
+from edgegen_runtime.strict import RefusedError, UnreachableError
 
 LARGEST_MODEL_BYTES = 2**31 - 1
 """Both formats address their contents with 31 bits."""
@@ -44,16 +46,27 @@ class Status(IntEnum):
     DONE = 0
     BAD_INPUT = 2  # arguments, or arrays that do not fit the model
     MODEL_REFUSED = 3
-    NO_RUNTIME = 4
+    NO_RUNTIME = 4  # or no source of an update
     NO_ROOM = 5  # memory or disk
+    NOT_TRUSTED = 6  # damaged, not signed by a known key, for another device, older than what was here, failed
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one action and returns a ``Status``; what went wrong is one line on stderr."""
     given = sys.argv[1:] if argv is None else argv
     if given[:1] == ["generate"]:
-        asked = parse(given[1:])
-        return _run(lambda stdout: act(asked, stdout))
+        asked = generate_command.parse(given[1:])
+        return _run(lambda stdout: generate_command.act(asked, stdout))
+    if given[:1] == ["verify"]:
+        from edgegen_runtime import verify_command
+
+        about = verify_command.parse(given[1:])
+        return _run(lambda stdout: verify_command.act(about, stdout))
+    if given[:1] == ["update"]:
+        from edgegen_runtime import update_command
+
+        wanted = update_command.parse(given[1:])
+        return _run(lambda stdout: update_command.act(wanted, stdout))
     arguments = _arguments(given)
     if arguments.parent is not None:
         _end_with(arguments.parent)
@@ -71,7 +84,9 @@ def _run(action: Callable[[TextIO], None]) -> int:
             return _failed(Status.BAD_INPUT, error)
         except ModelRefusedError as error:
             return _failed(Status.MODEL_REFUSED, error)
-        except RuntimeMissingError as error:
+        except RefusedError as error:
+            return _failed(Status.NOT_TRUSTED, error)
+        except (RuntimeMissingError, UnreachableError) as error:
             return _failed(Status.NO_RUNTIME, error)
         except (MemoryError, OSError) as error:
             return _failed(Status.NO_ROOM, error)

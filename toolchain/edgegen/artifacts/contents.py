@@ -46,7 +46,7 @@ def check_core(layers: Mapping[str, Layer]) -> BundleManifest:
     """
     if MANIFEST not in layers:
         raise IntegrityError("the core has no manifest", expected=MANIFEST)
-    manifest = _read_manifest(layers[MANIFEST])
+    manifest = read_bundle_manifest(read_bounded(layers[MANIFEST].path, MAX_DOCUMENT_BYTES))
     _check_names(layers, manifest)
     _check_digests(layers, manifest)
     documents = {name: _document(layers, name) for name in (GOLDEN_RECORD, PREPROCESSING, SBOM, VERDICTS)}
@@ -112,8 +112,9 @@ def check_files_beside(bundle_dir: Path, layers: Mapping[str, Layer]) -> bool:
     return True
 
 
-def _read_manifest(layer: Layer) -> BundleManifest:
-    table = strict_json(read_bounded(layer.path, MAX_DOCUMENT_BYTES), MANIFEST)
+def read_bundle_manifest(data: bytes) -> BundleManifest:
+    """A stranger's ``manifest.json``. Raises IntegrityError if it is none, or contradicts itself."""
+    table = strict_json(data, MANIFEST)
     try:
         manifest = read_record(BundleManifest, table, "", MANIFEST)
     except UsageError as error:

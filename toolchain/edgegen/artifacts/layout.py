@@ -3,13 +3,15 @@
 A bundle is an OCI image layout of up to three artifacts. The **core** is reproducible: model, contract, golden vectors,
 bill of materials and the verdicts that hold no clock. The **evidence** depends on the moment (result, report) and has
 the core as its ``subject``, so it can be made again without changing what was signed. The **training** has it as its
-subject too: how data and model came about, and the float model to fine-tune from.
+subject too: how data and model came about, and the float model to fine-tune from. Each **signature** is an artifact of
+its own about the core, one a key; cosign's form of it has a tag instead (``cosign``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
@@ -18,6 +20,9 @@ from edgegen.core.records import setting
 BUNDLE_TYPE = "application/vnd.edgegen.bundle.v1+json"
 EVIDENCE_TYPE = "application/vnd.edgegen.evidence.v1+json"
 TRAINING_TYPE = "application/vnd.edgegen.training.v1+json"
+SIGNATURE_TYPE = "application/vnd.edgegen.signature.v1+json"
+ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
+"""Media type of the files of a signature (``edgegen_runtime.trust`` has their names)."""
 SCHEMA_VERSION = 1
 
 MANIFEST = "manifest.json"
@@ -36,6 +41,7 @@ MODEL_TYPES = {
     "litert": "application/vnd.litert.model",
     "ort": "application/vnd.ort.model",
     "pte": "application/vnd.executorch.program",
+    "c": "text/x-c",
 }
 """Format -> media type of the model file."""
 
@@ -43,7 +49,14 @@ PREFILL_FILES = {name: file.replace("model.", "prefill.") for name, file in FORM
 """Format -> a second model file of the core, which reads blocks of a prompt: models of sequences may have it."""
 
 BESIDE_TYPE = "text/plain"
-"""Media type of what stands beside a model file (``core.models.FILES_BESIDE``)."""
+"""Media type of what stands beside a model file (``core.models.FILES_BESIDE``), where its ending tells no better."""
+
+_BESIDE_TYPES = {
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".tflite": MODEL_TYPES["litert"],
+    ".zip": "application/zip",
+}
 
 CORE_TYPES = {
     MANIFEST: "application/vnd.edgegen.manifest.v1+json",
@@ -100,9 +113,14 @@ class BundleManifest:
     files: tuple[FileEntry, ...] = setting(doc="every other file of the core")
 
 
+def signature_tag(version: str, key_id: str) -> str:
+    """The tag of the signature that a key made of a version's core: one key, one signature."""
+    return f"{version}-signature-{key_id[:16]}"
+
+
 def core_media_type(name: str, model_format: str) -> str:
     """The media type of a core file. Raises KeyError for a file that no core has."""
     models = (FORMATS[model_format], PREFILL_FILES[model_format])
     if name in FILES_BESIDE.get(model_format, ()):
-        return BESIDE_TYPE
+        return _BESIDE_TYPES.get(PurePosixPath(name).suffix, BESIDE_TYPE)
     return MODEL_TYPES[model_format] if name in models else CORE_TYPES[name]

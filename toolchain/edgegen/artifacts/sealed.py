@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from edgegen.core.errors import IntegrityError
 from edgegen.core.store import EMPTY_TYPE, INDEX_TYPE, LAYOUT, MANIFEST_TYPE, MAX_MANIFEST_BYTES, TITLE
 
 MAX_LAYERS = 64
+MAX_MANIFESTS = 256
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _TITLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _CHUNK_BYTES = 1 << 20
@@ -42,8 +43,10 @@ class Artifact:
 class SealedLayout:
     """A layout folder; remembers which blobs were named, so that the rest can be."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, hashed: Collection[str] = ()) -> None:
+        """``hashed``: hex digests of blobs that this process hashed while it wrote them: only their size is checked."""
         self._root = root
+        self._hashed = hashed
         self._blobs = root / "blobs" / "sha256"
         self._named: set[str] = set()
         for folder in (root / "blobs", self._blobs):
@@ -54,13 +57,28 @@ class SealedLayout:
             raise IntegrityError("the layout's version is not known", where="oci-layout", got=marker, expected=LAYOUT)
 
     def index(self) -> list[Mapping[str, Any]]:
-        """The descriptors in ``index.json``."""
+        """The descriptors in ``index.json``, each with its artifact's type where its manifest has one.
+
+        Other tools that copy a bundle leave out what the specification calls optional: that type, and the index's own.
+        """
         index = strict_json(read_bounded(self._root / "index.json", MAX_MANIFEST_BYTES), "index.json")
-        manifests = index.get("manifests")
-        if index.get("schemaVersion") != 2 or index.get("mediaType") != INDEX_TYPE or not _are_tables(manifests):
+        manifests, media = index.get("manifests"), index.get("mediaType", INDEX_TYPE)
+        if index.get("schemaVersion") != 2 or media != INDEX_TYPE or not _are_tables(manifests):
             raise IntegrityError("the index is not an OCI index", where="index.json", expected=INDEX_TYPE)
         assert isinstance(manifests, list)
-        return manifests
+        if len(manifests) > MAX_MANIFESTS:
+            raise IntegrityError(
+                "the index names too many manifests", where="index.json", expected=f"<= {MAX_MANIFESTS}"
+            )
+        return [self._typed(item) for item in manifests]
+
+    def _typed(self, descriptor: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "artifactType" in descriptor or descriptor.get("mediaType") != MANIFEST_TYPE:
+            return descriptor
+        blob = self._checked(descriptor, "a manifest", MAX_MANIFEST_BYTES)
+        manifest = strict_json(read_bounded(blob.path, MAX_MANIFEST_BYTES), f"manifest sha256:{blob.sha256}")
+        kind = manifest.get("artifactType")
+        return {**descriptor, "artifactType": kind} if isinstance(kind, str) else descriptor
 
     def artifact(self, descriptor: Mapping[str, Any]) -> Artifact:
         """The manifest that a descriptor names, with every layer's bytes checked."""
@@ -80,6 +98,10 @@ class SealedLayout:
         self._checked(config, "the empty config", 2)
         return Artifact(manifest=manifest, layers=self._layers(layers, where))
 
+    def blob(self, descriptor: Mapping[str, Any], what: str, limit_bytes: int) -> Layer:
+        """The blob that a descriptor names, its bytes checked; it may be at most ``limit_bytes`` long."""
+        return self._checked(descriptor, what, limit_bytes)
+
     def check_nothing_else(self) -> None:
         """Refuses files and folders that nothing names."""
         allowed = {"oci-layout", "index.json", "blobs", "blobs/sha256"} | {
@@ -95,7 +117,7 @@ class SealedLayout:
         for layer in layers:
             annotations = layer.get("annotations")
             title = annotations.get(TITLE) if isinstance(annotations, dict) else None
-            if not isinstance(title, str) or not _TITLE.fullmatch(title):
+            if not isinstance(title, str) or not usable_title(title):
                 raise IntegrityError(
                     "a file's name is not usable", where=where, got=repr(title)[:160], expected="a plain file name"
                 )
@@ -107,24 +129,35 @@ class SealedLayout:
     def _checked(self, descriptor: Mapping[str, Any], what: str, limit_bytes: int | None) -> Layer:
         """The blob of a descriptor after its size and digest were found right."""
         digest, size = descriptor.get("digest"), descriptor.get("size")
-        match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
-        if match is None or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        name = hex_of(digest)
+        if name is None or not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise IntegrityError("a descriptor is not usable", where=what, got=f"digest {digest!r}, size {size!r}")
         if limit_bytes is not None and size > limit_bytes:
             raise IntegrityError(f"{what} is larger than it may be", got=size, expected=f"<= {limit_bytes} bytes")
-        path = self._blobs / match.group(1)
-        actual, found = digest_of(path)
+        path = self._blobs / name
+        actual, found = (name, size_of(path)) if name in self._hashed else digest_of(path)
         if found != size:
             raise IntegrityError(
                 "a file has another size than declared", where=what, got=f"{found} bytes", expected=f"{size} bytes"
             )
-        if actual != match.group(1):
+        if actual != name:
             raise IntegrityError(
                 "a file is not what its digest says", where=what, got=f"sha256:{actual}", expected=digest,
                 next_step="fetch the bundle again; do not use it",
             )  # fmt: skip
         self._named.add(path.name)
         return Layer(sha256=actual, size_bytes=size, media_type=str(descriptor.get("mediaType")), path=path)
+
+
+def hex_of(digest: object) -> str | None:
+    """The hex digits of ``sha256:<64 lower-case hex digits>``; None for anything else."""
+    match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
+    return None if match is None else match.group(1)
+
+
+def usable_title(title: object) -> bool:
+    """Whether a layer's title is a plain file name: no folder, no hidden file, nothing that a file system minds."""
+    return isinstance(title, str) and _TITLE.fullmatch(title) is not None
 
 
 def digest_of(path: Path) -> tuple[str, int]:
@@ -134,23 +167,33 @@ def digest_of(path: Path) -> tuple[str, int]:
         IntegrityError: missing, a link, or no regular file.
     """
     hasher, size = hashlib.sha256(), 0
-    with open(_open(path), "rb") as stream:
+    with open(open_plain(path), "rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             hasher.update(chunk)
             size += len(chunk)
     return hasher.hexdigest(), size
 
 
+def size_of(path: Path) -> int:
+    """Size of a regular file. Raises IntegrityError as ``digest_of`` does."""
+    handle = open_plain(path)
+    try:
+        return os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+
+
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
     """The bytes of a regular file of at most ``limit_bytes``. Raises IntegrityError as ``digest_of`` does."""
-    with open(_open(path), "rb") as stream:
+    with open(open_plain(path), "rb") as stream:
         data = stream.read(limit_bytes + 1)
     if len(data) > limit_bytes:
         raise IntegrityError("a file is larger than it may be", where=path.name, expected=f"<= {limit_bytes} bytes")
     return data
 
 
-def _open(path: Path) -> int:
+def open_plain(path: Path) -> int:
+    """A handle to a regular file, for reading. Raises IntegrityError: missing, a link, or no regular file."""
     try:
         # Not blocking: a named pipe in a file's place must not hang the check.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

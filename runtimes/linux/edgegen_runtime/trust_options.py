@@ -1,0 +1,42 @@
+"""What ``verify`` and ``update`` ask alike: whom this device trusts, what it is, and whether its clock is right."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from edgegen_runtime.admission import Rules
+from edgegen_runtime.public_keys import read_public_key
+from edgegen_runtime.strict import RefusedError
+
+
+def add_trust_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to a command line."""
+    parser.add_argument("--key", type=Path, action="append", required=True, metavar="PUB", help="a key that is trusted")
+    parser.add_argument("--threshold", type=int, default=1, help="how many of the keys must have signed")
+    parser.add_argument("--target", help="what this device is; a bundle for another is refused")
+    parser.add_argument("--max-age-days", type=int, help="how long ago a signature may have been made")
+    parser.add_argument("--no-clock", action="store_true", help="this device's clock cannot be believed: judge no date")
+
+
+def rules_of(arguments: argparse.Namespace) -> Rules:
+    """The rules that the options name.
+
+    Raises:
+        RefusedError: a key cannot be read, or more keys are asked for than are named.
+    """
+    keys = {key.key_id: key for key in map(read_public_key, arguments.key)}
+    if not 1 <= arguments.threshold <= len(keys):
+        raise RefusedError(f"--threshold is 1 to {len(keys)}, the number of keys")
+    return Rules(
+        keys=tuple(keys.values()),
+        threshold=arguments.threshold,
+        target=arguments.target,
+        max_age=None if arguments.max_age_days is None else timedelta(days=arguments.max_age_days),
+    )
+
+
+def now_of(arguments: argparse.Namespace) -> datetime | None:
+    """What time it is; None where the clock cannot be believed."""
+    return None if arguments.no_clock else datetime.now(UTC)

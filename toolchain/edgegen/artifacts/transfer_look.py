@@ -1,0 +1,153 @@
+"""What is in an artifact without fetching its model: files, device, verdicts, data, and what there is about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgegen.artifacts.contents import MAX_DOCUMENT_BYTES, MAX_RESULT_BYTES, read_bundle_manifest
+from edgegen.artifacts.layout import EVIDENCE_TYPE, MANIFEST, SBOM, SIGNATURE_TYPE, VERDICTS
+from edgegen.artifacts.parse import strict_json
+from edgegen.artifacts.registry_patience import FAILURES, Attempts, Patience
+from edgegen.artifacts.transfer import (
+    TARGET,
+    Descriptor,
+    Manifest,
+    Source,
+    checked_bytes,
+    is_index,
+    read_index,
+)
+from edgegen.artifacts.transfer_parts import Found, find_bundle
+from edgegen.core.errors import IntegrityError
+from edgegen.core.records import write_record
+from edgegen.core.store import INDEX_TYPE
+
+RESULT = "result.json"
+
+
+def look(source: Source, reference: str, target: str | None, patience: Patience) -> dict[str, Any]:
+    """A document (``schema_version`` 1) of what a place says of a bundle; every digest of what was read was checked.
+
+    Where the tag stands for several targets and none was asked for, ``targets`` lists them and ``bundle`` is None.
+
+    Raises:
+        ToolMissingError: the place does not answer, or has no such artifact.
+        IntegrityError: something is not what its digest says, or is no bundle.
+    """
+    named = source.resolve(reference)
+    where = f"{source.place}, {reference}"
+    document: dict[str, Any] = {
+        "schema_version": 1,
+        "place": source.place,
+        "reference": reference,
+        "digest": named.descriptor.digest,
+        "targets": [],
+        "bundle": None,
+    }
+    if is_index(named.data, where):
+        entries = [item for item in read_index(named.data, where) if item.media_type != INDEX_TYPE]
+        document["targets"] = [
+            {"target": item.annotations.get(TARGET), "digest": item.digest, "annotations": dict(item.annotations)}
+            for item in entries
+        ]
+        if target is None and len(entries) != 1:
+            return document
+    found = find_bundle(source, reference, target)
+    document["bundle"] = _bundle(source, found, patience)
+    return document
+
+
+def _bundle(source: Source, found: Found, patience: Patience) -> dict[str, Any]:
+    read = _Reader(source, patience)
+    manifest = read_bundle_manifest(read.document(found.core, MANIFEST, MAX_DOCUMENT_BYTES))
+    verdicts = strict_json(read.document(found.core, VERDICTS, MAX_DOCUMENT_BYTES), VERDICTS)
+    bill = strict_json(read.document(found.core, SBOM, MAX_DOCUMENT_BYTES), SBOM)
+    evidence = next((item for item in found.about if item.artifact_type == EVIDENCE_TYPE), None)
+    result = None
+    if evidence is not None:
+        result = strict_json(read.document(evidence, RESULT, MAX_RESULT_BYTES), RESULT)
+    return {
+        "digest": found.core.descriptor.digest,
+        "manifest": {key: value for key, value in write_record(manifest).items() if key != "files"},
+        "files": [_file(title, item) for title, item in sorted(found.core.layers.items())],
+        "verdicts": _tables(verdicts.get("verdicts")),
+        "verdicts_of_the_moment": _of_the_moment(verdicts, result),
+        "data": _data(bill),
+        "about": [_about(item) for item in found.about],
+        "signatures": sum(item.artifact_type == SIGNATURE_TYPE for item in found.about),
+        "cosign": found.cosign is not None,
+        "others": [
+            {"artifact_type": item.artifact_type, "digest": item.digest, "size_bytes": item.size_bytes}
+            for item in found.others
+        ],
+    }
+
+
+class _Reader:
+    """Reads small files of an artifact, whole and checked."""
+
+    def __init__(self, source: Source, patience: Patience) -> None:
+        self._source = source
+        self._patience = patience
+
+    def document(self, manifest: Manifest, title: str, limit_bytes: int) -> bytes:
+        """The bytes of a file. Raises IntegrityError: missing, too large, or not what its digest says."""
+        blob = manifest.layers.get(title)
+        if blob is None or blob.size_bytes > limit_bytes:
+            raise IntegrityError(
+                "a file is missing or larger than it may be",
+                where=f"{self._source.place}, {title}",
+                expected=f"<= {limit_bytes} bytes",
+            )
+        attempts = Attempts(self._patience, self._source.place)
+        while True:
+            try:
+                with self._source.blob(blob, 0) as stream:
+                    data = b"".join(map(bytes, stream.chunks()))
+                return checked_bytes(data, blob.digest, "a file", f"{self._source.place}, {title}")
+            except FAILURES as error:
+                attempts.failed(error)
+
+
+def _of_the_moment(verdicts: Mapping[str, Any], result: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Verdicts on clocks: the core names them, the evidence has their values."""
+    names = [name for name in verdicts.get("in_evidence", []) if isinstance(name, str)]
+    told = {item.get("budget"): item for item in _tables(result.get("verdicts"))} if result else {}
+    return [told.get(name, {"budget": name, "status": "not told: there is no evidence"}) for name in names]
+
+
+def _data(bill: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Data sets of the bill of materials, with their licences."""
+    return [
+        {"name": item.get("name"), "version": item.get("version"), "licences": _licences(item)}
+        for item in _tables(bill.get("components"))
+        if item.get("type") == "data"
+    ]
+
+
+def _licences(component: Mapping[str, Any]) -> list[str]:
+    found = []
+    for entry in _tables(component.get("licenses")):
+        licence = entry.get("license")
+        named = licence if isinstance(licence, dict) else {}
+        text = entry.get("expression") or named.get("id") or named.get("name")
+        if isinstance(text, str):
+            found.append(text)
+    return found
+
+
+def _about(item: Manifest) -> dict[str, Any]:
+    return {
+        "artifact_type": item.artifact_type,
+        "digest": item.descriptor.digest,
+        "files": [_file(title, blob) for title, blob in sorted(item.layers.items())],
+    }
+
+
+def _file(title: str, blob: Descriptor) -> dict[str, Any]:
+    return {"path": title, "size_bytes": blob.size_bytes, "sha256": blob.hex, "media_type": blob.media_type}
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

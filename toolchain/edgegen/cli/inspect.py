@@ -1,0 +1,79 @@
+"""``edgegen inspect``: what is in an artifact, who signed it, what was proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgegen.cli.access import access_of, access_options, known_target
+from edgegen.cli.console import output_options, print_json
+
+
+@click.command(epilog="Example: edgegen inspect registry.example.com/fw/keywords:1.2.0 --target raspberrypi5")
+@click.argument("reference", metavar="REGISTRY/NAME[:TAG|@DIGEST]")
+@click.option("--target", metavar="T", help="The device, where the tag stands for several.")
+@access_options
+@output_options
+def command(reference: str, target: str | None, ca: Path | None, plain_http: bool, as_json: bool, quiet: bool) -> None:
+    """Show what is in an artifact without fetching its model: a registry's, a folder's or a web server's.
+
+    Every digest of what is shown was checked; whose the signatures are is for edgegen verify to say.
+    """
+    from edgegen.artifacts.registry_reference import parse_reference
+    from edgegen.artifacts.transfer_look import look
+    from edgegen.artifacts.transfer_places import source_of
+
+    wanted, access = parse_reference(reference), access_of(ca, plain_http)
+    with source_of(wanted, access) as source:
+        document = look(source, wanted.wanted, known_target(target), access.patience)
+    if as_json:
+        print_json({**document, "exit_code": 0})
+        return
+    click.echo(f"{document['place']}, {document['reference']}: {document['digest']}")
+    for item in document["targets"]:
+        click.echo(f"  for {_plain(item['target'])}: {item['digest']}")
+    if document["bundle"] is not None:
+        _show(document["bundle"])
+    elif document["targets"]:
+        click.echo("choose one with --target")
+
+
+def _show(bundle: Mapping[str, Any]) -> None:
+    manifest = bundle["manifest"]
+    click.echo(f"\n{_plain(manifest['name'])} {_plain(manifest['version'])} for {_plain(manifest['target'])}")
+    click.echo(
+        f"  {_plain(manifest['candidate'])}, {_plain(manifest['runtime'])} {_plain(manifest['runtime_version'])}"
+    )
+    for role in ("inputs", "outputs"):
+        for item in manifest[role]:
+            click.echo(f"  {role[:-1]} {_plain(item['name'])}: {_plain(item['dtype'])} {item['shape']}")
+    click.echo(f"\ncore {bundle['digest']}")
+    _files(bundle["files"])
+    for item in bundle["about"]:
+        click.echo(f"{_plain(item['artifact_type']).split('.')[2]} {item['digest']}")
+        _files(item["files"])
+    click.echo("\nproven")
+    for item in (*bundle["verdicts"], *bundle["verdicts_of_the_moment"]):
+        value = "" if item.get("value") is None else f", {item['value']} {_plain(item.get('unit', ''))}".rstrip()
+        limit = f" ({item['direction']} {item['limit']})" if "limit" in item and "direction" in item else ""
+        kind = f", {_plain(item['kind'])}" if "kind" in item else ""
+        click.echo(f"  {_plain(item.get('budget'))}: {_plain(item.get('status'))}{value}{limit}{kind}")
+    for item in bundle["data"]:
+        click.echo(f"\ndata {_plain(item['name'])}: {_plain(', '.join(item['licences']) or 'no licence told')}")
+    cosign = ", and cosign's form of them" if bundle["cosign"] else ""
+    click.echo(f"\nsigned: {bundle['signatures'] or 'no'} signature(s){cosign}; edgegen verify tells whose")
+    for item in bundle["others"]:
+        click.echo(f"also about it: {_plain(item['artifact_type'])} {item['digest']}")
+
+
+def _files(files: list[Mapping[str, Any]]) -> None:
+    for item in files:
+        click.echo(f"  {item['size_bytes']:>12,}  {item['path']}")
+
+
+def _plain(text: object) -> str:
+    """A stranger's text on one line, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:200]
