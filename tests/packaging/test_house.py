@@ -120,6 +120,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         "edgegen/cli/main.py",
         "edgegen/py.typed",
         "edgegen/docs/architecture.md",
+        "edgegen/devices/ssh/guard.sh",
         "edgegen_runtime/session.py",
         "edgegen/_share/targets/raspberrypi/target.toml",
         "edgegen/_share/calibration_data/mnist-digits/digits.npz",
@@ -127,6 +128,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         "edgegen/_share/runtimes/linux/wheels.toml",
         "edgegen/_share/runtimes/linux/runner/main.c",
         "edgegen/_share/runtimes/emulator/eg_plugin.c",
+        "edgegen/_share/runtimes/mcu/port/eg_start_arm.S",
+        "edgegen/_share/runtimes/mcu/port/link.ld.in",
+        "edgegen/_share/targets/nucleo-l4r5zi/eg_board.c",
     ],
 )
 def test_wheel_carries(wheel: set[str], name: str) -> None:

@@ -119,7 +119,7 @@ FAULTS: dict[str, Any] = {
 }  # fmt: skip
 """Rule -> a model that has the fault, or a function that writes one."""
 
-ELSEWHERE = ("EG305", "EG402", "EG403")  # faults that take another format or another target: below
+ELSEWHERE = ("EG213", "EG305", "EG402", "EG403")  # faults that take another format or another target: below
 BY_RUNNING = ("EG207", "EG212", "EG306")  # tests/pipeline/test_rules_of_a_build.py
 
 
@@ -153,6 +153,18 @@ def test_rules_of_the_target(tmp_path: Path) -> None:
     assert rules == {"EG402"}
     convolution = write(tmp_path, **FAULTS["EG502"])
     assert found(convolution, "raspberrypi5") == []  # it has the dot product
+
+
+def test_rules_of_a_microcontroller(litert_folder: Path, tmp_path: Path) -> None:
+    model, profile = open_model(litert_folder / "model.tflite"), load_target("nucleo-l4r5zi")
+    assert checked(model, profile) == []
+    for small in ({"flash_bytes": 500}, {"memory_bytes": 100}):
+        rules = {finding.rule for finding in checked(model, replace(profile, **small))}
+        assert rules == {"EG402" if "flash_bytes" in small else "EG401"}
+    (graph, *_) = model.graphs
+    odd = replace(model, graphs=(replace(graph, nodes=(replace(graph.nodes[0], operator="WHILE"), *graph.nodes[1:])),))
+    assert [finding.rule for finding in checked(odd, profile)] == ["EG213"]
+    assert {finding.rule for finding in checked(open_model(write(tmp_path, **SOUND)), profile)} == {"EG403"}
 
 
 def test_litert_ends(litert_folder: Path) -> None:

@@ -185,9 +185,9 @@ def _counted(counts: Mapping[str, int]) -> CountedCost | None:
     return CountedCost(
         instructions=counts["instructions"],
         instructions_median=counts["instructions_median"],
-        by_class={name: counts[name] for name in INSTRUCTION_CLASSES},
-        bytes_loaded=counts["bytes_loaded"],
-        bytes_stored=counts["bytes_stored"],
+        by_class={name: counts[name] for name in INSTRUCTION_CLASSES if name in counts},
+        bytes_loaded=counts.get("bytes_loaded"),
+        bytes_stored=counts.get("bytes_stored"),
         macs=None,
         per_operator=None,
         unexplained_ratio=None,

@@ -56,7 +56,19 @@ def measured_latency(reading: Reading, identity: Identity) -> MeasuredLatency | 
     p50, p90, p99 = (
         statistics.median(_nearest_rank(times, percent) for times in processes) for percent in (50, 90, 99)
     )
-    return MeasuredLatency(p50_ms=p50, p90_ms=p90, p99_ms=p99, runs=len(processes), device=identity.core)
+    return MeasuredLatency(
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        runs=len(processes),
+        device=identity.core,
+        processes_p50_ms=tuple(_nearest_rank(times, 50) for times in processes),
+        first_ms=reading.clocked.first_ms,
+        cold_start_ms=reading.clocked.cold_start_ms,
+        stream_per_s=reading.clocked.stream_per_s,
+        joules=None if reading.energy is None else reading.energy.joules,
+        board=None if reading.board is None else write_record(reading.board),
+    )
 
 
 def _nearest_rank(ordered: list[float], percent: int) -> float:

@@ -19,6 +19,7 @@ from edgegen.bench.front import (
 )
 from edgegen.core.errors import ExitCode
 from edgegen.core.records import write_record
+from edgegen.core.results import moved
 
 SCHEMA_VERSION = 1
 
@@ -118,7 +119,7 @@ def figures_anew(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
         "parameters": candidate["parameters"],
         "macs": counted["macs"] if counted else None,
         "instructions": counted["instructions"] if counted else None,
-        "bytes_moved": counted["bytes_loaded"] + counted["bytes_stored"] if counted else None,
+        "bytes_moved": moved(counted["bytes_loaded"], counted["bytes_stored"]) if counted else None,
         "latency_ms": clock["p50_ms"] if clock else None,
         "peak_ram_bytes": candidate["peak_ram_bytes"],
         "quality": candidate["quality"],

@@ -110,6 +110,9 @@ def _measured(budget: LatencyBudget, candidate: Candidate) -> Verdict:
     value = {"p50": clock.p50_ms, "p90": clock.p90_ms, "p99": clock.p99_ms}[budget.percentile]
     if clock.runs < MINIMUM_RUNS:
         return limit.verdict("inconclusive", value, f"{clock.runs} runs are too few; {MINIMUM_RUNS} are the least")
+    drift = (clock.board or {}).get("drift", ())
+    if drift:
+        return limit.verdict("inconclusive", value, f"the board did not stay as it was: {'; '.join(drift)}")
     return limit.compare(value, "")
 
 
@@ -169,6 +172,10 @@ def _bytes(name: str, budget: BytesBudget, candidate: Candidate, profile: Target
         unit="bytes",
         required=budget.required,
     )
+    if name == "flash" and candidate.flash_bytes is not None:
+        return limit.compare(candidate.flash_bytes, "")
+    if name == "flash" and profile.mcu is not None:
+        return limit.verdict("unverified", None, _unknown("no firmware was linked", candidate))
     if name == "flash":
         reason = f"flash is known of microcontrollers only; on {profile.name} the model is a file: budget its size"
         return limit.verdict("unverified", None, reason)

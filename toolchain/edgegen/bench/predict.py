@@ -60,7 +60,8 @@ def _counts(
 ) -> Mapping[str, float] | None:
     if model.basis == "work":
         return work
-    return None if counted is None else counted.by_class
+    # Instructions that nobody told apart have no price.
+    return counted.by_class if counted is not None and counted.by_class else None
 
 
 def _streaming_ms(profile: TargetProfile, weight_bytes: int | None) -> float:

@@ -38,6 +38,7 @@ def render_report(
     samples: Mapping[str, np.ndarray[Any, Any]] | None = None,
     *,
     device: str = "",
+    arena: str = "",
 ) -> str:
     """The page for a result document.
 
@@ -46,7 +47,10 @@ def render_report(
         samples: outputs for the same inputs under ``"float"`` and ``"chosen"``, (samples, channels, height, width)
             with values in 0..1 and 1 or 3 channels; without them, or where they are not images, none are shown.
         device: what a person calls the target, e.g. ``Raspberry Pi 4 (Cortex-A72)``.
+        arena: SVG of the arena's plan, where the shown candidate has one.
     """
+    import markupsafe
+
     candidates = candidate_rows(document)
     return render_page(
         "report.html.jinja",
@@ -62,6 +66,7 @@ def render_report(
         candidates=candidates,
         tournament=tournament_rows(document),
         plot=_plot(document),
+        arena=markupsafe.Markup(arena),
         images=_images(samples),
         texts=texts_of(document),
         classes=class_rows(document),

@@ -39,6 +39,7 @@ def result_document(
     training: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Any] | None = None,
     generation: Mapping[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     stages: Sequence[Finished] = (),
     not_measured: Sequence[str] = (),
@@ -59,6 +60,7 @@ def result_document(
             and ``spread`` (candidate -> figures' ``low`` and ``high`` over draws of other inputs, on this host).
         generation: what a text costs with the chosen model of sequences (else the closest): ``context``, ``memory``,
             ``decode``, ``prefill`` (null: ``no_prefill`` says why) and ``rolled_out``; None for every other model.
+        made_from: ``family``, ``settings``, ``training`` and ``steps`` (name -> digest) of what went in.
         not_measured: sentences beside those that follow from the figures themselves.
         error: what ended the build, if something did.
     """
@@ -84,6 +86,7 @@ def result_document(
         "training": dict(training) if training else None,
         "calibration": dict(calibration) if calibration else None,
         "generation": dict(generation) if generation else None,
+        "made_from": dict(made_from) if made_from else None,
         "environment": dict(environment or {}),
         "stages": [{"name": item.name, "seconds": round(item.seconds, 3), "cached": item.cached} for item in stages],
         "not_measured": [*_not_measured(candidates, verdicts), *_not_real(model), *not_measured],
@@ -131,11 +134,7 @@ def _latency(candidate: Candidate | None) -> dict[str, Any]:
 
 
 def _memory(candidate: Candidate | None) -> dict[str, Any]:
-    known = {
-        "size_bytes": candidate.size_bytes if candidate else None,
-        "peak_ram_bytes": candidate.peak_ram_bytes if candidate else None,
-    }
-    return dict.fromkeys(_MEMORY) | known
+    return {name: getattr(candidate, name) if candidate else None for name in _MEMORY}
 
 
 def _not_measured(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:
@@ -149,7 +148,8 @@ def _not_measured(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) 
         found.append("predicted milliseconds: the cost model was never fitted to a device")
     if not any((item.quality or {}).get("cross_isa") for item in candidates):
         found.append("agreement between instruction sets: not measured")
-    found.append("energy: not measured, no device with a power meter was given")
+    if not any(item.measured and item.measured.joules is not None for item in candidates):
+        found.append("energy: not measured, no device with a power meter was given")
     found += [
         f"budget {item.budget}: {item.status}, {item.reason}"
         for item in verdicts

@@ -8,12 +8,12 @@ as the exit code 4 is. A budget with ``required = false`` cannot fail a build: u
 from __future__ import annotations
 
 import math
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgegen.bench.choose import PARENT
+from edgegen.bench.escaped import markdown_row, markdown_text, xml_text
 from edgegen.bench.texts import texts_of
 from edgegen.bench.tournament import round_name, round_winner
 from edgegen.bench.wording import (
@@ -33,7 +33,6 @@ from edgegen.bench.wording import (
 from edgegen.core.records import read_record
 from edgegen.core.results import Verdict
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WORTH = 0.9  # a file that is smaller by less is not worth a word
 _BECAME = {"fail": "fails", "unverified": "is unverified", "inconclusive": "is inconclusive"}
 _MARK = {"pass": "✅ pass", "fail": "❌ fail", "unverified": "❔ unverified", "inconclusive": "❔ inconclusive"}
@@ -47,19 +46,20 @@ def verdicts_of(document: Document) -> tuple[Verdict, ...]:
 
 def summary_markdown(document: Document) -> str:
     """GitHub-flavoured Markdown: the headline, the verdicts, the candidates, what was not measured."""
-    lines = [f"## {_text(document['name'])} {_text(document['version'])} for {_text(document['target'])}", ""]
-    lines += [f"**{_text(headline(document))}**", ""]
-    lines += [f"- {_text(said)}" for said in (*caveats(document), *alternatives(document))] + [""]
+    name, version, target = (markdown_text(document[key]) for key in ("name", "version", "target"))
+    lines = [f"## {name} {version} for {target}", ""]
+    lines += [f"**{markdown_text(headline(document))}**", ""]
+    lines += [f"- {markdown_text(said)}" for said in (*caveats(document), *alternatives(document))] + [""]
     chosen = document["chosen"]
     if chosen and chosen["bundle_digest"]:
         lines += [f"Bundle `{chosen['bundle_digest']}`", ""]
     if document.get("error"):
-        lines += [f"> {_text(_paragraph(document['error']))}", ""]
+        lines += [f"> {markdown_text(_paragraph(document['error']))}", ""]
     lines += _verdict_table(document)
     lines += _candidate_table(document)
     lines += _tournament_table(document)
     lines += _generation_table(document)
-    lines += ["### Not measured", ""] + [f"- {_text(item)}" for item in document.get("not_measured", [])] + [""]
+    lines += ["### Not measured", ""] + [f"- {markdown_text(item)}" for item in document.get("not_measured", [])] + [""]
     return "\n".join(lines)
 
 
@@ -188,7 +188,7 @@ def _verdict_table(document: Document) -> list[str]:
     if not verdicts:
         return ["No budget was judged.", ""]
     subject = document["chosen"]["candidate"] if document["chosen"] else document.get("closest")
-    lines = [f"### Budgets, judged on {_text(subject or 'no candidate')}", ""]
+    lines = [f"### Budgets, judged on {markdown_text(subject or 'no candidate')}", ""]
     lines += ["| budget | kind | value | limit | verdict |", "|---|---|---:|---:|---|"]
     for item in verdicts:
         cells = [
@@ -198,7 +198,7 @@ def _verdict_table(document: Document) -> list[str]:
             judged_limit(item),
             _MARK[item.status] + (f": {item.reason}" if item.reason else ""),
         ]
-        lines.append(_row(cells))
+        lines.append(markdown_row(cells))
     return [*lines, ""]
 
 
@@ -227,7 +227,7 @@ def _candidate_table(document: Document) -> list[str]:
             *([known_value(item) or "unknown"] if known else []),
             item["status"] + (f": {why}" if why else ""),
         ]
-        lines.append(_row(cells))
+        lines.append(markdown_row(cells))
     return [*lines, ""]
 
 
@@ -237,7 +237,7 @@ def _tournament_table(document: Document) -> list[str]:
     if not rounds:
         return []
     lines = ["### Formats and runtimes", "", "| recipe | cheapest that keeps the budgets | why |", "|---|---|---|"]
-    lines += [_row([round_name(item), round_winner(item), item["why"]]) for item in rounds]
+    lines += [markdown_row([round_name(item), round_winner(item), item["why"]]) for item in rounds]
     return [*lines, ""]
 
 
@@ -247,26 +247,28 @@ def _generation_table(document: Document) -> list[str]:
     if texts is None:
         return []
     lines = ["### A text", "", "| | instructions | bytes moved | tokens/s | peak RAM |", "|---|---:|---:|---:|---:|"]
-    lines += [_row([row[key] for key in ("name", "instructions", "bytes", "speed", "ram")]) for row in texts.costs]
-    return [*lines, "", *(f"- {_text(fact)}" for fact in texts.facts), ""]
+    lines += [
+        markdown_row([row[key] for key in ("name", "instructions", "bytes", "speed", "ram")]) for row in texts.costs
+    ]
+    return [*lines, "", *(f"- {markdown_text(fact)}" for fact in texts.facts), ""]
 
 
 def _suite(document: Document) -> ET.Element:
     verdicts = verdicts_of(document)
-    suite = ET.Element("testsuite", name=_xml(f"edgegen.{document['target_requested']}"))
+    suite = ET.Element("testsuite", name=xml_text(f"edgegen.{document['target_requested']}"))
     counts = dict.fromkeys(("failure", "error", "skipped"), 0)
     for verdict in verdicts:
-        case = ET.SubElement(suite, "testcase", classname=suite.attrib["name"], name=_xml(verdict.budget))
+        case = ET.SubElement(suite, "testcase", classname=suite.attrib["name"], name=xml_text(verdict.budget))
         outcome = _outcome(verdict)
         if outcome:
             counts[outcome] += 1
-            ET.SubElement(case, outcome, message=_xml(finding(verdict)), type=verdict.status)
+            ET.SubElement(case, outcome, message=xml_text(finding(verdict)), type=verdict.status)
     error = document.get("error")
     if error or not verdicts:
         case = ET.SubElement(suite, "testcase", classname=suite.attrib["name"], name="build")
         if error:
             counts["error"] += 1
-            ET.SubElement(case, "error", message=_xml(_paragraph(error)), type=f"exit {error['exit_code']}")
+            ET.SubElement(case, "error", message=xml_text(_paragraph(error)), type=f"exit {error['exit_code']}")
     suite.set("tests", str(len(suite)))
     for outcome, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(attribute, str(counts[outcome]))
@@ -287,18 +289,3 @@ def _paragraph(error: Mapping[str, Any]) -> str:
         *(f"{key}: {error[key]}" for key in ("where", "got", "expected", "next_step") if error[key]),
     ]
     return ". ".join(part.rstrip(".") for part in parts).replace("next_step", "next") + "."
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_text(cell) for cell in cells) + " |"
-
-
-def _text(value: str) -> str:
-    """Foreign text as text: one line, nothing that Markdown or HTML would act on."""
-    folded = " ".join(str(value).split())
-    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", folded)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("�", text)

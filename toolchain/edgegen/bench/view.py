@@ -37,8 +37,8 @@ _MEMORY = {
     "size_bytes": ("model file", "exact", ""),
     "peak_ram_bytes": ("peak RAM", "counted", f"{_PROCESS}, counted in the guest"),
     "arena_bytes": ("tensor arena", "exact", ""),
-    "flash_bytes": ("flash", "exact", ""),
-    "stack_bytes": ("stack", "exact", ""),
+    "flash_bytes": ("flash", "exact", "of the whole firmware"),
+    "stack_bytes": ("stack", "counted", "high water, by painting"),
 }
 _OPERATORS = 12  # shown at most
 _SPREAD = ("psnr_db", "sqnr_db", "cosine")  # figures whose spread over calibration draws is shown
@@ -94,7 +94,7 @@ def candidate_rows(document: Document) -> list[Row]:
 
 def class_rows(document: Document) -> Row | None:
     """Instructions by class as shares of the dearest candidate, one stacked bar a candidate."""
-    counted = [(number, item) for number, item in numbered(document) if item["counted"]]
+    counted = [(number, item) for number, item in numbered(document) if item["counted"] and item["counted"]["by_class"]]
     if not counted:
         return None
     most = max(item["counted"]["instructions"] for _, item in counted) or 1
@@ -169,8 +169,7 @@ def latency_rows(document: Document) -> list[Row]:
         {
             "kind": "counted",
             "value": f"{figure(counted['instructions'])} instructions" if counted else None,
-            "detail": f"fewest of the warm runs (median {figure(counted['instructions_median'])}); "
-            f"{size(counted['bytes_loaded'])} loaded, {size(counted['bytes_stored'])} stored"
+            "detail": f"fewest of the warm runs (median {figure(counted['instructions_median'])})" + _moved(counted)
             if counted
             else "not counted: nothing ran under emulation",
         },
@@ -180,6 +179,11 @@ def latency_rows(document: Document) -> list[Row]:
             "detail": f"{predicted['model']}; {_origin(predicted)}" if predicted else "no cost model, or no counts",
         },
     ]
+
+
+def _moved(counted: Mapping[str, Any]) -> str:
+    loaded, stored = counted["bytes_loaded"], counted["bytes_stored"]
+    return "" if loaded is None or stored is None else f"; {size(loaded)} loaded, {size(stored)} stored"
 
 
 def memory_rows(document: Document) -> list[Row]:
@@ -192,6 +196,8 @@ def memory_rows(document: Document) -> list[Row]:
             row = {"metric": key, "name": name, "kind": kind, "value": size(known[key]), "means": means}
             if key == "peak_ram_bytes" and on_device:
                 row |= {"kind": "measured", "means": f"{_PROCESS}, as the device reports it"}
+            if key == "peak_ram_bytes" and known.get("flash_bytes") is not None:
+                row |= {"means": "data, arena, blocks and the painted stack of the firmware"}
             rows.append(row)
     return rows
 

@@ -1,8 +1,9 @@
-"""``edgegen doctor``: what is here, what is missing, and the fix. No network, no change."""
+"""``edgegen doctor``: what is here, what is missing, and the fix. No change, and no network but to boards if asked."""
 
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 
 import click
@@ -10,6 +11,7 @@ import click
 from edgegen.cli.console import output_options, print_json
 from edgegen.core.cache import Cache, max_bytes
 from edgegen.core.errors import ExitCode
+from edgegen.core.lazy import load
 from edgegen.core.project import project_folder
 from edgegen.core.targets import TargetProfile, load_target, target_names
 from edgegen.core.versions import installed
@@ -32,11 +34,13 @@ _BAD = ("missing", "refused", "broken")
 
 @click.command(epilog="Example: edgegen doctor --target raspberrypi")
 @click.option("--target", "-t", help="Look at one target only.")
+@click.option("--boards", "ask_boards", is_flag=True, help="Ask the boards of the inventory whether they answer.")
 @output_options
-def command(target: str | None, as_json: bool, quiet: bool) -> int:
+def command(target: str | None, ask_boards: bool, as_json: bool, quiet: bool) -> int:
     """What is here, what is missing, and the fix."""
     profiles = [load_target(target, project_folder())] if target else _distinct()
     rows = [*_here(), *(row for profile in profiles for row in _target_rows(profile))]
+    rows += [row for profile in profiles for row in _board_rows(profile, ask_boards)]
     bad = [row for row in rows if row[1] in _BAD]
     code = ExitCode.NOT_JUDGED if bad else ExitCode.OK
     if as_json:
@@ -75,6 +79,15 @@ def _here() -> list[Row]:
         ),
         ("cache", "ready", f"{cache.root} (at most {max_bytes():,} bytes of stages)", ""),
     ]
+    client = shutil.which("ssh")
+    rows.append(
+        (
+            "ssh",
+            "ready" if client else "absent",
+            client or "",
+            "" if client else "for boards: apt install openssh-client",
+        )
+    )
     for library, package in _LIBRARIES.items():
         version = installed(library)
         rows.append(
@@ -96,6 +109,8 @@ def _here() -> list[Row]:
 def _target_rows(profile: TargetProfile) -> list[Row]:
     if profile.device.startswith("gpu:"):
         return [_gpu_row(profile)]
+    if profile.mcu is not None:
+        return _tool_rows(profile, "edgegen.devices.qemu_system:status")
     if profile.emulator is None:
         fits = platform.machine() == profile.isa
         return [
@@ -106,11 +121,27 @@ def _target_rows(profile: TargetProfile) -> list[Row]:
                 "" if fits else f"needs {profile.isa}",
             )
         ]
-    from edgegen.devices.qemu_user import status
+    return _tool_rows(profile, "edgegen.devices.qemu_user:status")
 
-    return [
-        (f"{profile.name}: {item.name}", item.state, item.detail, item.fix) for item in status(profile, Cache().root)
-    ]
+
+def _tool_rows(profile: TargetProfile, status: str) -> list[Row]:
+    found = load(status)(profile, Cache().root)
+    return [(f"{profile.name}: {item.name}", item.state, item.detail, item.fix) for item in found]
+
+
+def _board_rows(profile: TargetProfile, ask: bool) -> list[Row]:
+    """The boards of the inventory that are of a target."""
+    from edgegen.core.boards import boards_of, read_inventory
+
+    rows = []
+    for name, entry in boards_of(profile.name, read_inventory()).items():
+        state, detail, fix = "listed", entry.url, "edgegen doctor --boards asks it"
+        if ask:
+            from edgegen.devices.inventory import board_status
+
+            state, detail, fix = board_status(entry, profile, Cache().root)
+        rows.append((f"{profile.name}: board {name}", state, detail, fix))
+    return rows
 
 
 def _gpu_row(profile: TargetProfile) -> Row:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgegen.cli.console import output_options, print_json
+from edgegen.core.boards import BoardEntry, boards_of, read_inventory
 from edgegen.core.project import load_project, project_folder
 from edgegen.core.records import write_record
 from edgegen.core.targets import alias_of, load_target, own_target_names, target_names
@@ -25,20 +27,28 @@ from edgegen.core.targets import alias_of, load_target, own_target_names, target
 def command(name: str | None, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """List the target profiles, or show one."""
     project = project_folder() if folder is None else load_project(folder).folder
+    boards = read_inventory()
     if name is not None:
-        profile = write_record(load_target(name, project))
-        print_json({"schema_version": 1, "target": profile}) if as_json else _show(profile)
+        known = load_target(name, project)
+        profile, its_boards = write_record(known), list(boards_of(known.name, boards))
+        if as_json:
+            print_json({"schema_version": 1, "target": profile, "boards": its_boards})
+            return
+        _show(profile)
+        if its_boards:
+            click.echo(f"{'boards':<16} {' '.join(its_boards)}")
         return
-    rows = [_row(each, project) for each in target_names(project)]
+    rows = [_row(each, project, boards) for each in target_names(project)]
     if as_json:
         print_json({"schema_version": 1, "targets": rows})
         return
     for row in rows:
         note = f"  (= {row['alias_of']})" if row["alias_of"] else "  (this project's own)" if row["own"] else ""
-        click.echo(f"{row['name']:<17}{row['title']}{note}")
+        at_hand = f"  [boards: {', '.join(row['boards'])}]" if row["boards"] else ""
+        click.echo(f"{row['name']:<17}{row['title']}{note}{at_hand}")
 
 
-def _row(name: str, project: Path | None) -> dict[str, Any]:
+def _row(name: str, project: Path | None, boards: Mapping[str, BoardEntry]) -> dict[str, Any]:
     """What one target is, in short."""
     profile = load_target(name, project)
     core, model = profile.core, profile.cost_model
@@ -56,8 +66,10 @@ def _row(name: str, project: Path | None) -> dict[str, Any]:
         "runtimes": dict(profile.runtimes),
         "device": profile.device,
         "emulated_core": None if profile.emulator is None else profile.emulator.cpu,
+        "emulated_machine": None if profile.mcu is None else profile.mcu.machine,
         "cost_model": None if model is None else model.origin,
         "budgets": dict(profile.budgets),
+        "boards": list(boards_of(profile.name, boards)),
     }
 
 
@@ -65,7 +77,9 @@ def _show(value: object, depth: int = 0) -> None:
     if not isinstance(value, dict):
         return
     for key, item in value.items():
-        if isinstance(item, dict):
+        if key in ("port", "silicon_port"):  # whole files
+            click.echo(f"{'  ' * depth}{key:<16} {' '.join(item) or None}")
+        elif isinstance(item, dict):
             click.echo(f"{'  ' * depth}{key}:")
             _show(item, depth + 1)
         else:

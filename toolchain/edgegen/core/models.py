@@ -8,13 +8,27 @@ from dataclasses import dataclass
 from edgegen.core.errors import UsageError
 from edgegen.core.records import setting
 
-FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "ort": "model.ort", "pte": "model.pte"}
+FORMATS = {
+    "onnx": "model.onnx",
+    "litert": "model.tflite",
+    "ort": "model.ort",
+    "pte": "model.pte",
+    "c": "model.c",
+}
 """Deployable format -> the file name that it has in a bundle."""
 
-FILES_BESIDE = {"ort": ("required_operators_and_types.config",)}
-"""Format -> further files that say what a runtime must have to run the first."""
+COMPILED = frozenset({"c"})
+"""Formats that are sources: no runtime loads them, and the float model has to run elsewhere to be compared with."""
 
-_MADE_FROM = {"ort": "onnx"}
+C_SOURCE, C_PICTURE, C_LIBRARY = "source.tflite", "arena.svg", "c-library.zip"
+
+FILES_BESIDE = {
+    "ort": ("required_operators_and_types.config",),
+    "c": ("model.h", "eg_kernels.h", "model.json", C_LIBRARY, C_SOURCE, C_PICTURE),
+}
+"""Format -> further files that whoever runs the first must have or know."""
+
+_MADE_FROM = {"ort": "onnx", "c": "litert"}
 
 
 def form_of(format_name: str) -> str:

@@ -59,6 +59,53 @@ class Emulator:
     cpu: str = setting(doc="QEMU -cpu model; the named core, never max")
 
 
+SYSTEM_OF_ISA = {
+    "armv6m": "arm",
+    "armv7m": "arm",
+    "armv7em": "arm",
+    "armv8m": "arm",
+    "armv8.1m": "arm",
+    "riscv32": "riscv32",
+}
+"""Instruction set of a microcontroller -> QEMU's name of the guest architecture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Microcontroller:
+    """How firmware for a microcontroller is built, and the machine that runs it in emulation."""
+
+    machine: str = setting(doc="QEMU's -machine that has this core")
+    flags: tuple[str, ...] = setting(doc="the compiler's flags for the core, e.g. -mcpu=cortex-m4; -m flags alone")
+    kernels: Literal["c", "dsp", "mve"] = setting(
+        doc="kernels that the core runs: portable C, Armv7E-M's DSP instructions, Armv8.1-M's vectors"
+    )
+    flash_address: int = setting(doc="where the machine has memory for code and constants", minimum=0)
+    flash_bytes: int = setting(doc="how much of it", minimum=1024)
+    ram_address: int = setting(doc="where the machine has RAM", minimum=0)
+    ram_bytes: int = setting(doc="how much of it", minimum=1024)
+    uart: str = setting(doc="driver of the serial port: runtimes/mcu/port/eg_uart_<this>.c, or one in the own folder")
+    uart_address: int = setting(doc="where the serial port's registers are", minimum=0)
+    uart_hz: float = setting(doc="clock of the serial port in Hz", minimum=1)
+    counter_hz: float = setting(doc="frequency of the counter (SysTick's in emulation) in Hz", minimum=1)
+    icount_shift: int = setting(
+        6, doc="an emulated instruction takes 2^this virtual nanoseconds", minimum=0, maximum=10
+    )
+    cpu: str = setting("", doc="QEMU's -cpu, where the machine takes one; empty: the machine's own")
+    note: str = setting("", doc="what a person must know of counts of this machine before trusting them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flashing:
+    """How firmware gets onto the board."""
+
+    tool: Literal["pyocd", "openocd", "esptool", "stm32loader", "uf2"] = setting(
+        doc="program that writes it; uf2: a copy to the drive that the board's boot loader shows"
+    )
+    chip: str = setting(doc="the chip as the tool names it; of openocd its target configuration; of uf2 the family ID")
+    interface: str = setting("", doc="openocd's interface configuration, e.g. interface/stlink.cfg")
+    address: int = setting(0, doc="where the image begins, for tools that take a plain binary", minimum=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostModel:
     """Turns counts into predicted milliseconds.
@@ -89,7 +136,19 @@ class TargetProfile:
     schema_version: Literal[1] = setting(doc="format of this file")
     name: str = setting(doc="the target's name")
     title: str = setting(doc="what a person calls the device")
-    isa: Literal["aarch64", "armv7l", "riscv64", "x86_64", "null"] = setting(doc="instruction set")
+    isa: Literal[
+        "aarch64",
+        "armv7l",
+        "riscv64",
+        "x86_64",
+        "null",
+        "armv6m",
+        "armv7m",
+        "armv7em",
+        "armv8m",
+        "armv8.1m",
+        "riscv32",
+    ] = setting(doc="instruction set")
     device: str = setting(doc="default device URL, e.g. 'qemu:'")
     runtimes: Mapping[str, str] = setting(doc="model format -> inference runtime, the preferred one first")
     memory_bytes: int = setting(doc="RAM of the smallest variant in bytes", minimum=1)
@@ -100,6 +159,19 @@ class TargetProfile:
     emulator: Emulator | None = setting(None, doc="how the core is emulated")
     board: Board | None = setting(None, doc="how the board looks to software")
     cost_model: CostModel | None = setting(None, doc="counts -> predicted milliseconds")
+    emulates: str | None = setting(
+        None,
+        doc="a microcontroller board: the machine that runs its firmware; whatever [mcu] leaves out is that machine's",
+    )
+    mcu: Microcontroller | None = setting(None, doc="a microcontroller: how its firmware is built and emulated")
+    port: Mapping[str, str] = setting(
+        {}, doc="not written in the file: C, assembly and linker files beside the machine's profile, by name"
+    )
+    silicon: Microcontroller | None = setting(
+        None, doc="a microcontroller board's own chip; what it leaves out is [mcu]'s, and its machine is the board"
+    )
+    silicon_port: Mapping[str, str] = setting({}, doc="not written in the file: the files beside the board's profile")
+    flashing: Flashing | None = setting(None, doc="a microcontroller board: how firmware gets onto it")
     budgets: Mapping[str, Any] = setting({}, doc="limits on resources that hold where the project states none")
 
     @property

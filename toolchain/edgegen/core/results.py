@@ -48,6 +48,12 @@ class MeasuredLatency:
     p99_ms: float
     runs: int  # processes, not inferences
     device: str
+    processes_p50_ms: tuple[float, ...] = ()  # the p50 of every process by itself: what two builds are compared by
+    first_ms: float | None = None  # the first inference of a process: the median over the processes
+    cold_start_ms: float | None = None  # from the start of a process to its first result
+    stream_per_s: float | None = None  # inferences one after the other, with all that stands between them
+    joules: float | None = None  # of an inference, by a meter
+    board: Mapping[str, Any] | None = None  # ``devices.board_state.BoardWatch``: its state meanwhile, and how it drifted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +62,17 @@ class CountedCost:
 
     instructions: int
     instructions_median: int
-    by_class: Mapping[str, int]
-    bytes_loaded: int
-    bytes_stored: int
+    by_class: Mapping[str, int]  # empty where instructions are not told apart, as on microcontrollers
+    bytes_loaded: int | None
+    bytes_stored: int | None
     macs: int | None
     per_operator: tuple[Mapping[str, Any], ...] | None
     unexplained_ratio: float | None
+
+
+def moved(loaded: int | None, stored: int | None) -> int | None:
+    """Bytes loaded and stored together; None where they are not counted."""
+    return None if loaded is None or stored is None else loaded + stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +91,9 @@ class Candidate:
     size_bytes: int | None = None
     parameters: int | None = None
     peak_ram_bytes: int | None = None
+    arena_bytes: int | None = None  # of a microcontroller: the model's working memory
+    flash_bytes: int | None = None  # of a microcontroller: the whole firmware, as linked
+    stack_bytes: int | None = None  # of a microcontroller: the deepest that the stack was
     counted: CountedCost | None = None
     predicted: Prediction | None = None
     measured: MeasuredLatency | None = None

@@ -75,11 +75,21 @@ class Stages:
         self._progress = progress
         self._known: dict[str, Finished] = {}
 
-    def run(self, stage: Stage, work: Callable[[Path], Mapping[str, Any]]) -> Finished:
+    def run(
+        self,
+        stage: Stage,
+        work: Callable[[Path], Mapping[str, Any]],
+        *,
+        lasting: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> Finished:
         """The stage's result, from the store if it is there, else by calling ``work`` in an empty folder.
 
         ``work`` writes its files into the folder it is given and returns a JSON-ready record. Two processes that want
         the same stage share one run: the second waits for the first.
+
+        Args:
+            lasting: whether a record is one that later builds may find; None: every one is. One that is not holds for
+                this object alone.
         """
         if stage.key in self._known:
             return self._known[stage.key]
@@ -89,7 +99,7 @@ class Stages:
                 self._store.root / "locks" / stage.key,
                 on_wait=lambda: self._progress.say(f"{stage.name}: waiting for another build that is doing the same"),
             ):
-                done = self._find(stage) or self._perform(stage, work)
+                done = self._find(stage) or self._perform(stage, work, lasting)
         return self._known.setdefault(stage.key, done)
 
     def find(self, stage: Stage) -> Finished | None:
@@ -101,7 +111,12 @@ class Stages:
         """Every stage that was asked for, in the order in which it came to be known."""
         return list(self._known.values())
 
-    def _perform(self, stage: Stage, work: Callable[[Path], Mapping[str, Any]]) -> Finished:
+    def _perform(
+        self,
+        stage: Stage,
+        work: Callable[[Path], Mapping[str, Any]],
+        lasting: Callable[[Mapping[str, Any]], bool] | None,
+    ) -> Finished:
         if not stage.quiet:
             self._progress.say(stage.name)
         started = time.monotonic()
@@ -115,14 +130,15 @@ class Stages:
                 if path.is_file()
             }
         seconds = time.monotonic() - started
-        self._store.tag(
-            self._store.add_manifest(
-                artifact_type=_STAGE_TYPE,
-                layers={name: (blob, "application/octet-stream") for name, blob in files.items()},
-                annotations={"dev.edgegen.stage": stage.name, "dev.edgegen.seconds": f"{seconds:.3f}"},
-            ),
-            f"stage-{stage.key}",
-        )
+        if lasting is None or lasting(record):
+            self._store.tag(
+                self._store.add_manifest(
+                    artifact_type=_STAGE_TYPE,
+                    layers={name: (blob, "application/octet-stream") for name, blob in files.items()},
+                    annotations={"dev.edgegen.stage": stage.name, "dev.edgegen.seconds": f"{seconds:.3f}"},
+                ),
+                f"stage-{stage.key}",
+            )
         return self._result(stage, record, files, seconds, cached=False)
 
     @staticmethod

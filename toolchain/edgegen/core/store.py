@@ -65,7 +65,7 @@ class Store:
             if not (root / "oci-layout").exists():
                 self._replace(root / "oci-layout", canonical_json(LAYOUT))
         except OSError as error:
-            raise _unwritable(root, error) from error
+            raise unwritable(root, error) from error
 
     # -- blobs ---------------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class Store:
             finally:
                 Path(name).unlink(missing_ok=True)
         except OSError as error:
-            raise _unwritable(self.root, error) from error
+            raise unwritable(self.root, error) from error
         return Blob(sha256=target.name, size_bytes=size, path=target)
 
     def blob(self, digest: str) -> Blob:
@@ -296,7 +296,7 @@ class Store:
             finally:
                 Path(name).unlink(missing_ok=True)
         except OSError as error:
-            raise _unwritable(target, error) from error
+            raise unwritable(target, error) from error
 
 
 def _hex(digest: str) -> str:
@@ -327,7 +327,8 @@ def full_disk(path: Path, error: Exception) -> StorageError:
     )
 
 
-def _unwritable(path: Path, error: OSError) -> StorageError:
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """The error to raise where a folder cannot be written to: a full disk, or another reason."""
     if error.errno in _FULL:
         return full_disk(path, error)
     return StorageError(

@@ -20,11 +20,14 @@ from edgegen.core.lazy import nearest
 from edgegen.core.profile import (
     BASES,
     INSTRUCTION_CLASSES,
+    SYSTEM_OF_ISA,
     WORK_CLASSES,
     Board,
     Core,
     CostModel,
     Emulator,
+    Flashing,
+    Microcontroller,
     TargetProfile,
 )
 from edgegen.core.records import read_record
@@ -32,12 +35,15 @@ from edgegen.core.share import share_dir
 
 __all__ = [
     "INSTRUCTION_CLASSES",
+    "SYSTEM_OF_ISA",
     "TARGET_NAME",
     "WORK_CLASSES",
     "Board",
     "Core",
     "CostModel",
     "Emulator",
+    "Flashing",
+    "Microcontroller",
     "TargetProfile",
     "alias_of",
     "load_target",
@@ -48,6 +54,10 @@ __all__ = [
 PROFILE_FILE = "target.toml"
 TARGET_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _CPU = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME = re.compile(r"[a-z0-9_]{1,32}")
+# A flag of another kind could make the compiler load a plugin, run a program or read any file.
+_CORE_FLAG = re.compile(r"-m[a-z0-9][a-z0-9.=+_-]{0,60}")
+_TOOL_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,63}")
 _MAX_FILE_BYTES = 1 << 16
 _MAX_OWN = 200
 _MAX_ITEMS, _MAX_TEXT = 200, 400
@@ -113,13 +123,59 @@ def load_target(name: str, project: Path | None = None) -> TargetProfile:
     """
     resolved = alias_of(name, project) or name
     path, source = _profile_path(resolved, project)
-    profile = read_record(TargetProfile, _parse(path), "", source)
+    profile = read_record(TargetProfile, _with_machine(_parse(path), path.parent, project, source), "", source)
     if profile.name != resolved:
         raise TargetError(
             "the profile has another name than its folder", where=source, got=profile.name, expected=resolved
         )
     _check(profile, source)
     return profile
+
+
+def _with_machine(table: dict[str, object], folder: Path, project: Path | None, source: str) -> dict[str, object]:
+    """The table of a microcontroller with the files beside it, and with what its ``[mcu]`` leaves out filled from the
+    machine that it emulates.
+    """
+    machine, own, chip = table.get("emulates"), table.get("mcu", {}), table.get("silicon")
+    if "port" in table or "silicon_port" in table:
+        raise TargetError("files of a port are not written in the profile", where=source, expected="files beside it")
+    if not isinstance(own, dict) or not (machine is None or isinstance(machine, str)):
+        return table
+    if machine is None:
+        return {**table, "port": _port_files(folder)} if own else table
+    path, source_of_theirs = _profile_path(machine, project)
+    theirs = _parse(path)
+    if not isinstance(theirs.get("mcu"), dict) or "emulates" in theirs:
+        raise TargetError(
+            "what a board emulates must be a machine",
+            where=source,
+            got=f"emulates = {machine!r}",
+            expected=f"a profile with an [mcu] of its own; {source_of_theirs} has none",
+        )
+    mcu: dict[str, object] = theirs["mcu"]  # type: ignore[assignment]
+    whole = {
+        **table,
+        "mcu": {**mcu, **own},
+        "port": _port_files(path.parent),
+        "silicon_port": _port_files(folder),
+    }
+    # A chip's firmware names the board, so that nobody takes it for one of the emulated machine.
+    name = {"machine": table.get("name")}
+    return {**whole, "silicon": {**mcu, **own, **name, **chip}} if isinstance(chip, dict) else whole
+
+
+def _port_files(folder: Path) -> dict[str, str]:
+    """Text of a folder's C, assembly and linker files by name."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".c", ".h", ".S", ".in"):
+            try:
+                found[path.name] = _read(path).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise TargetError("a file beside a profile is no text", where=str(path), got=error) from error
+    if len(found) > _MAX_ITEMS:
+        raise TargetError("too many files beside a profile", got=len(found), expected=f"at most {_MAX_ITEMS}")
+    return found
 
 
 def _shipped() -> list[str]:
@@ -209,7 +265,13 @@ def _check(profile: TargetProfile, where: str) -> None:
             got=f"system = {emulator.system!r} and isa = {profile.isa!r}",
             expected=f"isa = {_SYSTEM_ISA[emulator.system]!r}",
         )
-    if profile.device.startswith("qemu:") and (emulator is None or profile.board is None):
+    if profile.mcu is not None:
+        _check_mcu(profile, profile.mcu, where)
+        if profile.silicon is not None:
+            _check_mcu(profile, profile.silicon, where)
+    elif profile.isa in SYSTEM_OF_ISA or profile.emulates or profile.flashing or profile.silicon:
+        raise TargetError("a microcontroller needs [mcu], or a machine that it emulates", where=where)
+    elif profile.device.startswith("qemu:") and (emulator is None or profile.board is None):
         raise TargetError("a qemu: target needs [emulator] and [board]", where=where)
     if emulator is not None and profile.board is not None:
         told = (
@@ -228,6 +290,37 @@ def _check(profile: TargetProfile, where: str) -> None:
     read_budgets(profile.budgets, {}, "budgets", where)
 
 
+def _check_mcu(profile: TargetProfile, mcu: Microcontroller, where: str) -> None:
+    words = {
+        "machine": (mcu.machine, _CPU),
+        "uart": (mcu.uart, _NAME),
+        **{f"flags[{index}]": (flag, _CORE_FLAG) for index, flag in enumerate(mcu.flags)},
+        **({"cpu": (mcu.cpu, _CPU)} if mcu.cpu else {}),
+        **_words_of_flashing(profile.flashing),
+    }
+    for name, (text, allowed) in words.items():
+        if not allowed.fullmatch(text):
+            raise TargetError(
+                f"not usable as {name}", where=f"{where}, [mcu]", got=repr(text[:60]), expected=allowed.pattern
+            )
+    if profile.isa not in SYSTEM_OF_ISA or profile.emulator is not None or profile.board is not None:
+        raise TargetError(
+            "a microcontroller has [mcu] and neither [emulator] nor [board]",
+            where=where,
+            got=f"isa = {profile.isa!r}",
+            expected=f"isa one of {', '.join(SYSTEM_OF_ISA)}",
+        )
+    if profile.flash_bytes is None or len(mcu.flags) > _MAX_ITEMS:
+        raise TargetError("a microcontroller says how much flash it has", where=where, expected="flash_bytes")
+
+
+def _words_of_flashing(flashing: Flashing | None) -> dict[str, tuple[str, re.Pattern[str]]]:
+    if flashing is None:
+        return {}
+    interface = {"flashing.interface": (flashing.interface, _TOOL_WORD)} if flashing.interface else {}
+    return {"flashing.chip": (flashing.chip, _TOOL_WORD), **interface}
+
+
 def _check_texts(profile: TargetProfile, where: str) -> None:
     board, core = profile.board, profile.core
     features = (*(board.features if board else ()), *(core.features if core else ()))
@@ -235,6 +328,7 @@ def _check_texts(profile: TargetProfile, where: str) -> None:
         *(profile.title, profile.device, *profile.runtimes, *profile.runtimes.values(), *features),
         *((board.implementer, board.part, board.variant, board.isa_line) if board else ()),
         *((core.name,) if core else ()),
+        *((profile.mcu.note,) if profile.mcu else ()),
         *((profile.cost_model.origin, profile.cost_model.stream_origin) if profile.cost_model else ()),
     )
     for text in texts:

@@ -1,7 +1,9 @@
 """The device protocol: where an exported model is executed, and the table of kinds.
 
 A device URL names the kind and, where there is one, the address: ``qemu:`` (the emulated core of the profile),
-``host:`` (this machine), ``gpu:`` (a GPU of this machine), ``null:`` (a complete fake for tests).
+``host:`` (this machine), ``gpu:`` (a GPU of this machine), ``ssh://user@board`` (a board), ``board:NAME`` (one of the
+inventory), ``labgrid:PLACE``, ``serial:///dev/ttyACM0``, ``rfc2217://`` and ``socket://host:port`` (a microcontroller),
+``null:`` (a complete fake for tests).
 """
 
 from __future__ import annotations
@@ -15,13 +17,21 @@ from edgegen.core.errors import TargetError
 from edgegen.core.lazy import load, nearest
 from edgegen.core.ports import Progress, Tensors
 from edgegen.core.targets import TargetProfile
+from edgegen.devices.board_state import BoardWatch
+from edgegen.devices.energy import Energy
 
 Kind = Literal["counted", "measured"]
 
 DEVICES = {
-    "qemu": "edgegen.devices.qemu_user:open_device",
+    "qemu": "edgegen.devices.emulated:open_device",
     "host": "edgegen.devices.host:open_device",
     "gpu": "edgegen.devices.gpu:open_device",
+    "ssh": "edgegen.devices.ssh:open_device",
+    "board": "edgegen.devices.inventory:open_device",
+    "labgrid": "edgegen.devices.labgrid:open_device",
+    "serial": "edgegen.devices.serial:open_serial",
+    "rfc2217": "edgegen.devices.serial:open_rfc2217",
+    "socket": "edgegen.devices.serial:open_socket",
     "null": "edgegen.devices.null:open_device",
 }
 """URL scheme -> ``open_device(address, profile, settings) -> Device``."""
@@ -37,6 +47,7 @@ class DeviceSettings:
     cache: Path  # edgegen's cache folder; tools are provisioned under it
     offline: bool
     progress: Progress
+    processes: int | None = None  # of a wall-clock measurement; None: as many as the device's kind takes by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +78,9 @@ class Counted:
 
     instructions: int
     instructions_median: int
-    by_class: Mapping[str, int]  # keys: INSTRUCTION_CLASSES; they sum to ``instructions``
-    bytes_loaded: int
-    bytes_stored: int
+    by_class: Mapping[str, int]  # keys: INSTRUCTION_CLASSES, they sum to ``instructions``; empty: not told apart
+    bytes_loaded: int | None  # None: not counted
+    bytes_stored: int | None
     runs: int
     per_operator: tuple[OperatorCost, ...] | None  # None: not counted
     unexplained_ratio: float | None  # share of ``instructions`` that no operator accounts for
@@ -84,6 +95,8 @@ class Clocked:
 
     first_ms: float  # the first inference of a process: the median over the processes
     processes_ms: tuple[tuple[float, ...], ...]  # warm inferences of each process, in order
+    cold_start_ms: float | None = None  # from the start of a process to its first result: the median
+    stream_per_s: float | None = None  # inferences one after the other with all that stands between them: the median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +105,15 @@ class Reading:
 
     counted: Counted | None
     clocked: Clocked | None
-    peak_ram_bytes: int | None  # of the whole inference process: model, runtime and arena
+    peak_ram_bytes: int | None  # of the whole inference process or firmware: model, runtime, arena and stack
     peak_ram_growth_bytes: int | None = None  # what loading and running the model added to it, where the device sees it
+    board: BoardWatch | None = None  # the state of the board meanwhile
+    energy: Energy | None = None  # with a meter alone
+    # Of a microcontroller.
+    arena_bytes: int | None = None  # the model's working memory
+    flash_bytes: int | None = None  # of the whole firmware
+    model_flash_bytes: int | None = None  # what of it the model and its kernels add
+    stack_bytes: int | None = None  # high water, by painting
 
 
 class Device(Protocol):

@@ -45,14 +45,14 @@ class _Gpu:
 class GpuDevice:
     """One GPU, or its absence. Gives measured figures or none. May be shared between threads."""
 
-    def __init__(self, profile: TargetProfile, kernels: str, index: int) -> None:
-        """``kernels``: ``cuda`` or ``tensorrt``."""
+    def __init__(self, profile: TargetProfile, kernels: str, index: int, *, processes: int | None = None) -> None:
+        """``kernels``: ``cuda`` or ``tensorrt``; ``processes``: of a measurement."""
         self._profile = profile
         self._kernels = kernels
         self._index = index
         self._gpu: _Gpu | None = None
         self._missing: str | None = None  # why there is none; None: not looked yet
-        self._host = HostDevice(profile, environment={"CUDA_VISIBLE_DEVICES": str(index)})
+        self._host = HostDevice(profile, environment={"CUDA_VISIBLE_DEVICES": str(index)}, processes=processes)
 
     def identity(self) -> Identity:
         """See Device."""
@@ -131,7 +131,7 @@ def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) 
             got=f"gpu:{address}",
             expected="gpu:, gpu:cuda or gpu:tensorrt, and after a comma the GPU's index",
         )
-    return GpuDevice(profile, found["kernels"] or "cuda", int(found["index"] or 0))
+    return GpuDevice(profile, found["kernels"] or "cuda", int(found["index"] or 0), processes=settings.processes)
 
 
 def _tools() -> dict[str, str]:

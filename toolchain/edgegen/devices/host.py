@@ -46,12 +46,18 @@ class HostDevice:
     """This machine. Gives measured figures, never counted ones. May be shared between threads."""
 
     def __init__(
-        self, profile: TargetProfile, *, timeout_s: float = _TIMEOUT_S, environment: Mapping[str, str] | None = None
+        self,
+        profile: TargetProfile,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        environment: Mapping[str, str] | None = None,
+        processes: int | None = None,
     ) -> None:
-        """``environment``: what the inference processes have besides this one's."""
+        """``environment``: what inference processes have besides this one's; ``processes``: of a measurement."""
         self._profile = profile
         self._timeout_s = timeout_s
         self._environment = dict(environment or {})
+        self._processes = processes or _PROCESSES
 
     def identity(self) -> Identity:
         """See Device."""
@@ -88,7 +94,7 @@ class HostDevice:
     def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
         """See Device: several processes, each with warm inferences of its own."""
         first = {name: array[:1] for name, array in inputs.items()}
-        clocks = [self._clock(model, runtime, first) for _ in range(_PROCESSES)]
+        clocks = [self._clock(model, runtime, first) for _ in range(self._processes)]
         return Reading(
             counted=None,
             clocked=Clocked(
@@ -155,7 +161,7 @@ def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) 
     """``host:`` takes no address."""
     if address:
         raise TargetError("host: takes no address", got=f"host:{address}")
-    return HostDevice(profile)
+    return HostDevice(profile, processes=settings.processes)
 
 
 def runtime_tools() -> dict[str, str]:

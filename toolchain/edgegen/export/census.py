@@ -60,7 +60,21 @@ def census(path: Path, format_name: str) -> Census:
         return _census_litert(path)
     if format_name == "pte":
         return _census_executorch(path)
+    if format_name == "c":
+        return _census_c(path)
     raise UsageError("unknown model format", got=format_name, expected=f"one of {', '.join(FORMATS)}")
+
+
+def macs_of_nodes(path: Path) -> dict[str, int]:
+    """Name of every named ONNX node -> multiply-accumulates of one inference.
+
+    Raises: as ``census`` does.
+    """
+    from edgegen.export.onnx_file import nodes, read_onnx
+
+    model = read_onnx(path)
+    shapes = onnx_shapes(model, str(path))
+    return {node.name: _macs_of_node(node, shapes, str(path)) for node in nodes(model) if node.name}
 
 
 def _census_onnx(model: ModelProto, shapes: Shapes, path: Path) -> Census:
@@ -235,6 +249,19 @@ def _census_executorch(path: Path) -> Census:
         parameters=program.parameters,
         bytes=program.size_bytes,
         macs=program.macs,
+    )
+
+
+def _census_c(path: Path) -> Census:
+    from edgegen.core.c_model import C_INTERFACE, read_c_model
+    from edgegen.core.models import C_SOURCE
+
+    model = read_c_model(path.parent / C_INTERFACE)
+    return Census(
+        operators=dict(sorted(Counter(operator.kind for operator in model.operators).items())),
+        parameters=_census_litert(path.parent / C_SOURCE).parameters,
+        bytes=model.constant_bytes,
+        macs=sum(operator.macs for operator in model.operators),
     )
 
 

@@ -28,7 +28,7 @@ class Export:
     format: str = setting(doc="one of " + ", ".join(FORMATS))
     file: str = setting(doc="the model's file name")
     sha256: str = setting(doc="digest of the model file")
-    size_bytes: int = setting(doc="size of the model file", minimum=1)
+    size_bytes: int = setting(doc="size of the model file; of C the constants in flash", minimum=1)
     inputs: tuple[TensorSpec, ...] = setting(doc="what it takes, as the file says")
     outputs: tuple[TensorSpec, ...] = setting(doc="what it gives, as the file says")
     census: Census = setting(doc="operators, parameters and work")
@@ -60,7 +60,7 @@ def finish_export(
         format=format_name,
         file=final.name,
         sha256=sha256_file(final),
-        size_bytes=final.stat().st_size,
+        size_bytes=_size(final, format_name),
         inputs=takes,
         outputs=gives,
         census=census(final, format_name),
@@ -68,3 +68,12 @@ def finish_export(
     )
     (folder / EXPORT_RECORD).write_bytes(canonical_json(write_record(export)))
     return export
+
+
+def _size(path: Path, format_name: str) -> int:
+    """Bytes that the model takes on a device, as far as they are known without one."""
+    if format_name != "c":
+        return path.stat().st_size
+    from edgegen.core.c_model import C_INTERFACE, read_c_model
+
+    return max(1, read_c_model(path.parent / C_INTERFACE).constant_bytes)

@@ -25,12 +25,12 @@ CONVERTERS = {
 and ``figures``, as a compression pass does.
 """
 
-FINISHERS = {"ort": "edgegen.export.ort:convert"}
+FINISHERS = {"ort": "edgegen.export.ort:convert", "c": "edgegen.export.c.convert:convert"}
 """Format that is made from another's finished file -> a function of (source folder, folder to write into, the target's
-instruction set).
+instruction set) -> None, or what it tells of the file as ``CONVERTERS`` do.
 """
 
-EXTRAS = {"litert": "litert", "pte": "executorch"}
+EXTRAS = {"litert": "litert", "pte": "executorch", "c": "litert"}
 """Format -> the pip extra that it needs."""
 
 
@@ -49,14 +49,15 @@ def convert(source: Path, folder: Path, *, form: str, to: str) -> Mapping[str, A
     return told
 
 
-def finished(current: Path, folder: Path, *, format_name: str, isa: str) -> Path:
-    """The folder with the format's file: ``current``, or ``folder`` with what is made of the file in it.
+def finished(current: Path, folder: Path, *, format_name: str, isa: str) -> tuple[Path, Mapping[str, Any] | None]:
+    """The folder with the format's file: ``current``, or ``folder`` with what is made of the file in it; and what is
+    told of that.
 
     Raises:
         BuildError: the file cannot be had in the format.
     """
     if form_of(format_name) == format_name:
-        return current
+        return current, None
     folder.mkdir()
-    load(FINISHERS[format_name])(current, folder, isa)
-    return folder
+    told: Mapping[str, Any] | None = load(FINISHERS[format_name])(current, folder, isa)
+    return folder, told

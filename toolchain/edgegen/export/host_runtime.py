@@ -19,10 +19,21 @@ if TYPE_CHECKING:
 
     from edgegen_runtime.session import Session
 
-RUNTIMES = {"onnx": "onnxruntime", "litert": "litert", "ort": "onnxruntime", "pte": "executorch"}
-"""Format -> the runtime that this host runs it with."""
+RUNTIMES = {
+    "onnx": "onnxruntime",
+    "litert": "litert",
+    "ort": "onnxruntime",
+    "pte": "executorch",
+    "c": "edgegen-c",
+}
+"""Format -> the runtime that this host runs it with; for C the compiler's own reference stands in."""
 
-DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "executorch": "executorch"}
+DISTRIBUTIONS = {
+    "onnxruntime": "onnxruntime",
+    "litert": "ai-edge-litert",
+    "executorch": "executorch",
+    "edgegen-c": "edgegen",
+}
 """Runtime -> the distribution that it comes in."""
 
 _EXTRAS = {"litert": "edgegen[litert]", "executorch": "edgegen[executorch]"}
@@ -31,11 +42,17 @@ _EXTRAS = {"litert": "edgegen[litert]", "executorch": "edgegen[executorch]"}
 def run_on_host(path: Path, format_name: str, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
     """What this host's runtime gives for each sample alone: outputs by name, samples along the first axis.
 
+    Of C it is what the compiler's reference computes: the bytes that every build of the sources must give.
+
     Raises:
         UsageError: the file cannot be parsed, or ``inputs`` do not fit it.
         BuildError: the runtime refuses the model, or fails in it.
         ToolMissingError: the runtime is not installed.
     """
+    if format_name == "c":
+        from edgegen.export.c.on_host import run_reference
+
+        return run_reference(path, inputs)
     from edgegen_runtime.session import SESSIONS, infer_all
 
     _, gives = read_signature(path, format_name)

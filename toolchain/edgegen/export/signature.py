@@ -27,6 +27,11 @@ def read_signature(path: Path, format_name: str) -> tuple[tuple[TensorSpec, ...]
         read = litert_file.read_litert(path)
         litert_file.refuse_random_operators(read, str(path))
         return litert_file.signature_of_litert(read, str(path))
+    if format_name == "c":
+        from edgegen.core.c_model import C_INTERFACE, outside_spec, read_c_model
+
+        compiled = read_c_model(path.parent / C_INTERFACE)
+        return tuple(map(outside_spec, compiled.inputs)), tuple(map(outside_spec, compiled.outputs))
     if format_name == "pte":
         from edgegen.export import executorch_file
 

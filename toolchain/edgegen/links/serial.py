@@ -21,6 +21,7 @@ from edgegen.core.ports import Progress, Silent
 
 _POLL_S = 0.05
 _CONNECT_S = 5.0
+_PULSE_S = 0.1
 _CHUNK_BYTES = 4096
 _TOLD = 3  # damaged lines that are shown one by one; later ones are counted
 _DEVICE = re.compile(r"/dev/.+|COM[0-9]+")
@@ -33,6 +34,8 @@ class _Port(Protocol):
         """What has arrived; empty if nothing does for a short while."""
 
     def write(self, data: bytes) -> None: ...
+
+    def pulse(self, wire: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -68,13 +71,17 @@ class LineLink:
         while True:
             yield self.line()
 
-    def line(self) -> str:
+    def line(self, timeout_s: float | None = None) -> str:
         """The next line. One that is no UTF-8 has its bad bytes as ``\\xNN``; one that is too long is cut and says so.
 
+        Args:
+            timeout_s: the longest wait; None: the link's own.
+
         Raises:
-            ToolMissingError: no line ended within ``timeout_s``, or the other side is gone.
+            ToolMissingError: no line ended within that time, or the other side is gone.
         """
-        deadline = time.monotonic() + self._timeout_s
+        longest_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + longest_s
         while not self._ended:
             try:
                 chunk = self._port.read()
@@ -83,7 +90,7 @@ class LineLink:
             self._take(chunk)
             if not self._ended and time.monotonic() > deadline:
                 raise ToolMissingError(
-                    f"no line came within {self._timeout_s:g} s",
+                    f"no line came within {longest_s:g} s",
                     where=self._url,
                     got=f"{self.count} lines before, and {self._length} bytes of a line that does not end",
                     next_step="check that the device is running, its cable, and its baud rate",
@@ -96,10 +103,45 @@ class LineLink:
         Raises:
             ToolMissingError: the other side is gone.
         """
+        self.write(text.encode() + b"\n")
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes as they are. Raises as ``send`` does."""
         try:
-            self._port.write(text.encode() + b"\n")
+            self._port.write(data)
         except OSError as error:
             raise self._gone(error) from error
+
+    def pulse(self, wire: str) -> None:
+        """Pulls a control wire of a serial port, ``dtr`` or ``rts``, for a tenth of a second: many boards reset by it.
+
+        Raises:
+            UsageError: the port has no such wire.
+            ToolMissingError: the other side is gone.
+        """
+        if wire not in ("dtr", "rts"):
+            raise UsageError("no wire that a board is reset by", where=self._url, got=wire, expected="dtr or rts")
+        try:
+            self._port.pulse(wire)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def drain(self, quiet_s: float, timeout_s: float) -> None:
+        """Drops everything that has come or comes before nothing did for ``quiet_s``, but no longer than ``timeout_s``.
+
+        Raises:
+            ToolMissingError: the other side is gone.
+        """
+        self._ended.clear()
+        begun = last = time.monotonic()
+        while time.monotonic() - last < quiet_s and time.monotonic() - begun < timeout_s:
+            try:
+                chunk = self._port.read()
+            except OSError as error:
+                raise self._gone(error) from error
+            last = time.monotonic() if chunk else last
+        self._head.clear()
+        self._length = 0
 
     def close(self) -> None:
         """Closes the port and says how many lines were damaged."""
@@ -180,7 +222,7 @@ def open_lines(
         )
     scheme = urlsplit(url).scheme.lower() if "://" in url else ""
     if scheme == "socket":
-        port: _Port = _Socket(url)
+        port: _Port = _Socket.connect(url)
     elif scheme in ("loop", "rfc2217") or (not scheme and _DEVICE.fullmatch(url)):
         port = _Serial(url, baud, exclusive=not scheme)
     else:
@@ -192,10 +234,28 @@ def open_lines(
     return LineLink(port, url, timeout_s, max_line_bytes, progress or Silent())
 
 
-class _Socket:
-    """A TCP connection. Not pyserial's: that one loses what came just before the other side closed."""
+def connected_lines(
+    connection: socket.socket,
+    name: str,
+    *,
+    timeout_s: float = 5.0,
+    max_line_bytes: int = 4096,
+    progress: Progress | None = None,
+) -> LineLink:
+    """Lines of a socket that is connected already; ``name`` is what errors call it. See ``open_lines``."""
+    return LineLink(_Socket(connection), name, timeout_s, max_line_bytes, progress or Silent())
 
-    def __init__(self, url: str) -> None:
+
+class _Socket:
+    """A connection. Not pyserial's: that one loses what came just before the other side closed."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._socket.settimeout(_POLL_S)
+
+    @classmethod
+    def connect(cls, url: str) -> _Socket:
+        """By TCP."""
         try:
             parts = urlsplit(url)
             host, number = parts.hostname, parts.port
@@ -204,10 +264,11 @@ class _Socket:
         if not host or not number or parts.path.strip("/") or parts.query:
             raise UsageError("no address", where=url, expected="socket://host:port")
         try:
-            self._socket = socket.create_connection((host, number), timeout=_CONNECT_S)
+            connection = socket.create_connection((host, number), timeout=_CONNECT_S)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise _not_opened(url, error) from error
-        self._socket.settimeout(_POLL_S)
+        return cls(connection)
 
     def read(self) -> bytes:
         try:
@@ -222,6 +283,9 @@ class _Socket:
         self._socket.settimeout(_CONNECT_S)
         self._socket.sendall(data)
         self._socket.settimeout(_POLL_S)
+
+    def pulse(self, wire: str) -> None:
+        raise UsageError("a socket has no wires", got=wire, expected="a serial port, or rfc2217://")
 
     def close(self) -> None:
         self._socket.close()
@@ -244,6 +308,11 @@ class _Serial:
 
     def write(self, data: bytes) -> None:
         self._port.write(data)
+
+    def pulse(self, wire: str) -> None:
+        for level in (False, True):
+            setattr(self._port, wire, level)
+            time.sleep(_PULSE_S)
 
     def close(self) -> None:
         self._port.close()

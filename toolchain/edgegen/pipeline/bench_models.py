@@ -25,6 +25,13 @@ def calibration_models(folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]
             yield f"{name}-int8", smaller, _sample(shape)
 
 
+def identity_model(folder: Path) -> Path:
+    """A graph of one Identity on one number: what it costs is the runtime's own."""
+    path = folder / "identity.onnx"
+    _save(_Graph().add("Identity"), (1, 1), path)
+    return path
+
+
 class _Graph:
     """Nodes and weights of a chain from ``x`` to ``y``."""
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, UsageError
-from edgegen.core.models import FORMATS, form_of
+from edgegen.core.models import COMPILED, FORMATS, form_of
 from edgegen.core.ports import Progress, Tensors
 from edgegen.core.project import Project
 from edgegen.core.records import write_record
@@ -18,7 +18,7 @@ from edgegen.core.versions import driver_digest, source_digest, versions
 from edgegen.devices.device import Device
 from edgegen.devices.host import HostDevice
 from edgegen.export.confined import Bounds, confined
-from edgegen.export.host_runtime import RUNTIMES
+from edgegen.export.host_runtime import RUNTIMES, run_on_host
 from edgegen.pipeline.brought_inputs import read_samples
 from edgegen.pipeline.brought_order import Given
 from edgegen.pipeline.model import TARGETS_FILE, TOOLS, save_inputs
@@ -341,6 +341,8 @@ class BroughtModel:
         """See Subject: in a process of its own."""
 
         def step(rows: Tensors) -> Tensors:
+            if form in COMPILED:  # the reference is ours: no runtime that a model could crash
+                return run_on_host(path, form, rows)
             return self._host.run(path, RUNTIMES[form], rows)
 
         return roll(step, inputs, self.given.state, self.sequence) if self.given.state else step(inputs)

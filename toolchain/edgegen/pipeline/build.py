@@ -22,6 +22,7 @@ from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
 from edgegen.pipeline.brought_command import given_project
 from edgegen.pipeline.candidates import Found, candidate
 from edgegen.pipeline.contents import Outcome
+from edgegen.pipeline.fits import refuse_unfit
 from edgegen.pipeline.generation import Generating
 from edgegen.pipeline.hand_over import hand_over, write_failure
 from edgegen.pipeline.make import Maker
@@ -29,7 +30,7 @@ from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
 from edgegen.pipeline.plan import Planned
 from edgegen.pipeline.probes import asking
-from edgegen.pipeline.prove import Made, Proof, Prover
+from edgegen.pipeline.prove import Made, Proof, Prover, parents_on_host
 from edgegen.pipeline.spread import calibration_spread
 from edgegen.pipeline.subject_of import subject_of
 
@@ -166,18 +167,25 @@ def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) ->
     with asking(ordered, identity, model, stages, lambda: _connect(ordered, settings)) as probes:
         maker = Maker(model, settings.progress, probes)
         made, lost = _make_all(maker, ordered.planned)
+        made, unfit = refuse_unfit(made, ordered.profile)
+        lost |= unfit
+        parents = parents_on_host(maker, ordered.planned)
     evaluated = model.evaluated()
     proofs: Mapping[str, Proof] = {}
     if identity is not None:
-        prover = Prover(maker, ordered.profile, identity, lambda: model.driven(_connect(ordered, settings)), jobs)
+        prover = Prover(
+            maker, ordered.profile, identity, lambda: model.driven(_connect(ordered, settings)), jobs, parents
+        )
         try:
             proofs = prover.prove([item for item in made.values() if not item.exported.record["refused"]])
         except ToolMissingError as error:
             missing = error.paragraph()
+        if prover.unfit and len(prover.unfit) == len(made):
+            raise prover.unfit[0]
     found = Found(made=made, lost=lost, proofs=proofs, identity=identity, missing=missing)
     candidates = [candidate(planned, found, ordered.profile) for planned in ordered.planned]
     choice = choose(candidates, ordered.budgets, ordered.profile)
-    spread = calibration_spread(maker, made, ordered.settings.data.calibration.seeds)
+    spread = calibration_spread(maker, made, parents, ordered.settings.data.calibration.seeds)
     writing = Generating(maker, ordered.profile, identity, lambda: _connect(ordered, settings), ordered.budgets)
     shown = choice.chosen or choice.closest
     generation = writing.found(shown, made, proofs)

@@ -56,11 +56,17 @@ def candidate(planned: Planned, found: Found, profile: TargetProfile) -> Candida
         return Candidate(status="unmeasured", why_rejected=found.missing or "the device gave nothing", **known)
     if proof.failed or proof.reading is None:
         return Candidate(status="failed", why_rejected=proof.failed, **known)
-    counted = counted_cost(proof.reading, export["census"]["macs"])
+    reading = proof.reading
+    if reading.model_flash_bytes is not None:  # code and constants as linked, where a firmware was
+        known["size_bytes"] = reading.model_flash_bytes
+    counted = counted_cost(reading, export["census"]["macs"])
     return Candidate(
         status="eligible",
         why_rejected="",
-        peak_ram_bytes=proof.reading.peak_ram_bytes,
+        peak_ram_bytes=reading.peak_ram_bytes,
+        arena_bytes=reading.arena_bytes,
+        flash_bytes=reading.flash_bytes,
+        stack_bytes=reading.stack_bytes,
         counted=counted,
         predicted=predict(
             counted,
@@ -68,7 +74,7 @@ def candidate(planned: Planned, found: Found, profile: TargetProfile) -> Candida
             weight_bytes=export["size_bytes"],
             work=_work(made, profile),
         ),
-        measured=measured_latency(proof.reading, found.identity),
+        measured=measured_latency(reading, found.identity),
         quality=proof.quality,
         **known,
     )

@@ -122,9 +122,9 @@ def _golden(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Stages) -
 
 
 def _standing(identity: Identity) -> str:
-    if not identity.gives:
-        return "not the device"
-    return "emulated" if identity.emulated else "device"
+    if identity.emulated:
+        return "emulated"
+    return "device" if identity.gives else "not the device"
 
 
 def _sbom(outcome: Outcome, chosen: Candidate, maker: Maker) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from edgegen.bench.cost import measured_latency, read_reading, take_reading
 from edgegen.core.budgets import Budget, BytesBudget
 from edgegen.core.errors import BuildError, StorageError, ToolMissingError
 from edgegen.core.models import FORMATS
-from edgegen.core.results import Candidate
+from edgegen.core.results import Candidate, moved
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
@@ -200,12 +200,11 @@ class Generating:
     def _costs(self, reading: Reading | None, tokens: int) -> dict[str, Any]:
         """What a token costs where a run takes so many; null where nobody counted or clocked."""
         counted = None if reading is None else reading.counted
+        bytes_moved = None if counted is None else moved(counted.bytes_loaded, counted.bytes_stored)
         clock = None if reading is None or self._identity is None else measured_latency(reading, self._identity)
         return {
             "instructions_per_token": None if counted is None else round(counted.instructions / tokens),
-            "bytes_per_token": None
-            if counted is None
-            else round((counted.bytes_loaded + counted.bytes_stored) / tokens),
+            "bytes_per_token": None if bytes_moved is None else round(bytes_moved / tokens),
             "tokens_per_s": None if clock is None else float(f"{tokens * 1000 / clock.p50_ms:.6g}"),
             "peak_ram_bytes": None if reading is None else reading.peak_ram_bytes,
         }

@@ -15,7 +15,7 @@ from edgegen.bench.result import result_document
 from edgegen.bench.summary import junit_xml, summary_markdown
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import EdgegenError, ExitCode
-from edgegen.core.models import form_of
+from edgegen.core.models import C_PICTURE, form_of
 from edgegen.core.stages import Stage, Stages
 from edgegen.core.versions import machine_class, source_digest, versions
 from edgegen.devices.device import Identity
@@ -87,10 +87,18 @@ def _document(outcome: Outcome, maker: Maker, stages: Stages, bundle: Written | 
         training=training_told(maker.model, outcome.evaluated),
         calibration=_calibration(outcome, maker),
         generation=None if outcome.generation is None else outcome.generation.document,
+        made_from=_made_from(maker),
         environment=_environment(ordered, outcome.found.identity),
         stages=stages.finished,
         not_measured=[outcome.found.missing] if outcome.found.missing else [],
     )
+
+
+def _made_from(maker: Maker) -> dict[str, Any]:
+    """What a later build is compared by: its settings, and the digest of every step of the data and of the model."""
+    told = provenance(maker.model)
+    steps = {name: step["digest"] for name, step in told["steps"].items()}
+    return {**{name: told[name] for name in ("family", "settings", "training")}, "steps": steps}
 
 
 def _documents(document: Mapping[str, Any], outcome: Outcome, stages: Stages) -> dict[str, bytes]:
@@ -118,16 +126,22 @@ def _report(document: Mapping[str, Any], outcome: Outcome, stages: Stages) -> by
         for name in (parent, pictured)
         if (proof := outcome.found.proofs.get(name)) and proof.outputs
     }
+    arena = outcome.found.made[pictured].exported.files.get(C_PICTURE) if pictured in outcome.found.made else None
     stage = Stage(
         name="report",
         version=1,
-        inputs={name: path.name for name, path in files.items()},
+        inputs={name: path.name for name, path in files.items()} | ({C_PICTURE: arena.sha256} if arena else {}),
         settings={"document": sha256_json(shown), "pictured": pictured},
         tools={**versions(["matplotlib", "jinja2", "numpy"]), "edgegen": source_digest("bench")},
     )
 
     def work(folder: Path) -> Mapping[str, Any]:
-        page = render_report(shown, _pictures(files, parent, pictured), device=outcome.order.profile.title)
+        page = render_report(
+            shown,
+            _pictures(files, parent, pictured),
+            device=outcome.order.profile.title,
+            arena=arena.path.read_text(encoding="utf-8") if arena else "",
+        )
         (folder / _REPORT).write_bytes(page.encode())
         return {}
 

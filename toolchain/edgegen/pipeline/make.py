@@ -16,7 +16,7 @@ from edgegen.compress.census import NothingChanged, census_of_form
 from edgegen.compress.context import StepContext
 from edgegen.compress.steps import STEPS, Applied, apply_step, find_step
 from edgegen.core.errors import BuildError
-from edgegen.core.models import FILES_BESIDE, FORMATS, form_of
+from edgegen.core.models import COMPILED, FILES_BESIDE, FORMATS, form_of
 from edgegen.core.ports import Probes, Progress, Tensors
 from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage
@@ -213,7 +213,10 @@ class Maker:
                 refused = error.paragraph()
                 _copy(current, FORM_FILES[form], following)
             current = following
-        current = finished(current, work / "finished", format_name=planned.name.format, isa=planned.isa)
+        before = current
+        current, told = finished(current, work / "finished", format_name=planned.name.format, isa=planned.isa)
+        if told is not None:
+            passes.append(_finishing(before, current, planned.name.format, told))
         _copy(current, FILES_BESIDE.get(planned.name.format, ()), folder)
         model = current / FORMATS[planned.name.format]
         export = finish_export(model, planned.name.format, load_inputs(quality), folder)
@@ -303,7 +306,8 @@ class Maker:
         """The target, and the float file that it compares with."""
         form = form_of(planned.name.format)
         parent = self._converted(self.model.trained(), form)
-        if self._probes is None:
+        # A device that runs compiled models cannot be asked about the files that they are made from.
+        if self._probes is None or planned.name.format in COMPILED:
             return None
         # Inputs of its own are those of a model that remembers, or reads, otherwise.
         own = calibration.digest != self.model.calibration().digest
@@ -324,6 +328,15 @@ def _conversion(torch_form: Path, folder: Path, form: str, told: Mapping[str, An
     """What a converter tells, as a pass."""
     before, after = census_of_form(torch_form, "torch"), census_of_form(folder, form)
     return Applied(step=f"to {form}", form=form, before=before, after=after, **told).told()
+
+
+def _finishing(file: Path, folder: Path, format_name: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a finisher tells, as a pass."""
+    from edgegen.export.census import census
+
+    before = census_of_form(file, form_of(format_name))
+    after = census(folder / FORMATS[format_name], format_name)
+    return Applied(step=f"to {format_name}", form=format_name, before=before, after=after, **told).told()
 
 
 def _everything(reference: Tensors) -> Tensors:

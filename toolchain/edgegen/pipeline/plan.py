@@ -22,12 +22,16 @@ from edgegen.train.families import can_narrow
 PARENT = "float32"
 """The recipe that changes nothing: the reference that every other is compared with."""
 
-NEEDS = {"litert": ("litert-torch", "ai-edge-litert", "ai-edge-quantizer"), "pte": ("executorch",)}
+_LITERT = ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")
+NEEDS = {"litert": _LITERT, "pte": ("executorch",), "c": _LITERT}
 """Format -> distributions without which it cannot be built; they make up the extra of ``export.formats.EXTRAS``."""
 
 
 _ON_SAMPLES = ("static-int8", "static-int16", "mixed-int8")
 """Steps that fix the ranges of activations by what samples give: of made-up samples the ranges would be made up."""
+
+_COMPILED_FROM = ("static-int8",)
+"""Steps of which one must be there before a file can be compiled: C has kernels for integers alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,8 @@ def plan(
         UsageError: a recipe names an unknown step, or orders its steps so that they cannot be applied.
     """
     chosen = project.points if points is None else points
-    formats = tuple(dict.fromkeys((*project.formats, *(point.format for point in chosen.values()))))
+    own = _formats(project, profile)
+    formats = tuple(dict.fromkeys((*own, *(point.format for point in chosen.values()))))
     known = step_settings(project)
     # Without the float parent there is nothing to compare quality or cost with.
     planned = [_planned((PARENT,), format_name, profile, project, known) for format_name in formats]
@@ -67,13 +72,20 @@ def plan(
     planned += [
         _planned(steps, format_name, profile, project, known)
         for steps in (recipes if points is None else ())
-        for format_name in project.formats
+        for format_name in own
         if steps != (PARENT,)
         # That a format cannot be had at all is told once, of the float model.
         if project.brought is None or form_of(format_name) in project.brought.forms
     ]
     planned += [plan_point(project, profile, name, point) for name, point in chosen.items() if point.recipe != PARENT]
     return tuple(planned)
+
+
+def _formats(project: Project, profile: TargetProfile) -> tuple[str, ...]:
+    """The project's; ``c`` on a target that has no runtime for files, whatever the project says of those that have."""
+    if set(profile.runtimes) == {"c"} and "c" not in project.formats:
+        return ("c",)
+    return project.formats
 
 
 def plan_point(project: Project, profile: TargetProfile, name: str, point: PointTable) -> Planned:
@@ -168,23 +180,38 @@ def _planned(
         runtime=profile.runtimes.get(format_name, ""),
         torch_steps=torch_steps,
         format_steps=format_steps,
-        not_built=_obstacle(format_steps, format_name, profile)
+        not_built=_obstacle(format_steps, format_name, profile, project.brought)
         or (
             _unfit(torch_steps, project.family)
             if project.brought is None
             else _not_brought(torch_steps, format_steps, format_name, project.brought)
         ),
-        settings={step: known[step, form] for step, form in places.items() if (step, form) in known},
-        isa=profile.isa,
+        settings={
+            step: _whole(known[step, form], format_name) for step, form in places.items() if (step, form) in known
+        },
+        isa=profile.mcu.kernels if profile.mcu is not None else profile.isa,
     )
 
 
-def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProfile) -> str:
+def _whole(settings: Any, format_name: str) -> Any:
+    """The settings of a step; for C, which has no float kernels, what is left to us stays in integers throughout."""
+    if format_name != "c" or getattr(settings, "elementwise", "") != "auto":
+        return settings
+    return replace(settings, elementwise="int8")
+
+
+def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProfile, brought: Brought | None) -> str:
     if format_name not in profile.runtimes:
         return f"{profile.name} has no runtime for {format_name}"
     if any(installed(distribution) is None for distribution in NEEDS.get(format_name, ())):
         return f"pip install 'edgegen[{EXTRAS[format_name]}]'"
     form = form_of(format_name)
+    integers = brought is not None and brought.integers
+    if format_name == "c" and not integers and not set(_COMPILED_FROM) & set(format_steps):
+        return (
+            f"C has integer kernels alone: a recipe must end with {' or '.join(_COMPILED_FROM)}; the float model runs "
+            f"on this host as {PARENT}@{form}, to compare with"
+        )
     for step in format_steps:
         if (step, form) not in STEPS:
             return NOT_BUILT.get((step, form), f"there is no {step} for {format_name}")

@@ -242,8 +242,8 @@ def _counts(reading: Reading) -> dict[str, int]:
     return {
         "instructions": counted.instructions,
         "instructions_median": counted.instructions_median,
-        "bytes_loaded": counted.bytes_loaded,
-        "bytes_stored": counted.bytes_stored,
+        **({} if counted.bytes_loaded is None else {"bytes_loaded": counted.bytes_loaded}),
+        **({} if counted.bytes_stored is None else {"bytes_stored": counted.bytes_stored}),
         **counted.by_class,
     }
 

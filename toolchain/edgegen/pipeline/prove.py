@@ -6,13 +6,13 @@ import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgegen.bench.cost import read_reading, take_reading
-from edgegen.core.errors import BuildError, StorageError
-from edgegen.core.models import FORMATS
+from edgegen.core.errors import BudgetError, BuildError, StorageError
+from edgegen.core.models import C_LIBRARY, C_SOURCE, COMPILED, FORMATS, CandidateName, form_of
 from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.targets import TargetProfile
@@ -37,6 +37,16 @@ class Made:
         """The model file."""
         return self.exported.files[FORMATS[self.planned.name.format]].path
 
+    @property
+    def carried(self) -> Path:
+        """The one file that a device is given: the model file, of C the library that holds all of its sources."""
+        return self.exported.files[C_LIBRARY].path if self.planned.name.format in COMPILED else self.model
+
+    @property
+    def on_host(self) -> Path:
+        """The one file that this host runs: the model file, of C what the sources were made from."""
+        return self.exported.files[C_SOURCE].path if self.planned.name.format in COMPILED else self.model
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
@@ -52,14 +62,23 @@ class Prover:
     """Runs candidates on one device."""
 
     def __init__(
-        self, maker: Maker, profile: TargetProfile, identity: Identity, connect: Callable[[], Device], jobs: int
+        self,
+        maker: Maker,
+        profile: TargetProfile,
+        identity: Identity,
+        connect: Callable[[], Device],
+        jobs: int,
+        parents: Mapping[str, Made] | None = None,
     ) -> None:
+        """``parents``: what ``parents_on_host`` gave."""
         self._maker = maker
         self._profile = profile
         self._identity = identity
         self._connect = connect
         # A wall clock wants the machine for itself; counts do not care who else is running.
         self._workers = jobs if "measured" not in identity.gives else 1
+        self._parents = dict(parents or {})
+        self.unfit: list[BudgetError] = []  # one a candidate whose firmware did not fit the device
         self._local = threading.local()  # a device serves one thread
         self._devices: list[Device] = []
 
@@ -80,7 +99,12 @@ class Prover:
         finally:
             for device in self._devices:
                 device.close()
-        return {name: self._judged(made, readings) for name, made in zip(names, candidates, strict=True)}
+        parents = {f"{PARENT}@{form}": on_host(self._maker, made) for form, made in self._parents.items()}
+        proofs = {
+            name: self._judged(made, {**parents, **readings}) for name, made in zip(names, candidates, strict=True)
+        }
+        # What the float model gave here is shown beside what the device gave.
+        return {name: Proof(outputs=parent.files[OUTPUTS].path) for name, parent in parents.items()} | proofs
 
     # -- one candidate -------------------------------------------------------------------------------------------
 
@@ -100,9 +124,12 @@ class Prover:
             tools={**self._identity.tools, "edgegen": source_digest("devices", "bench")},
         )
         try:
-            return self._maker.stages.run(stage, lambda folder: self._measure(made, folder))
+            return self._maker.stages.run(stage, lambda folder: self._measure(made, folder), lasting=_is_steady)
         except StorageError:
             raise
+        except BudgetError as error:  # a firmware that does not fit when it is linked
+            self.unfit.append(error)
+            return error.paragraph()
         except BuildError as error:
             return error.paragraph()
 
@@ -111,7 +138,7 @@ class Prover:
             self._local.device = self._connect()
             self._devices.append(self._local.device)
         outputs, reading = take_reading(
-            self._local.device, made.model, made.planned.runtime, load_inputs(self._maker.quality(made.planned))
+            self._local.device, made.carried, made.planned.runtime, load_inputs(self._maker.quality(made.planned))
         )
         _save(outputs, folder / OUTPUTS)
         return {"reading": reading}
@@ -135,8 +162,9 @@ class Prover:
 
     def _quality(self, made: Made, measured: Finished, parent: Finished) -> Mapping[str, Mapping[str, float]]:
         features, inputs = self._maker.model.features(), self._maker.quality(made.planned)
-        # Nothing to compare where the target is of this host's kind, or where this host stands in for it.
-        here = self._profile.isa in (platform.machine(), "null") or not self._identity.gives
+        # Nothing to compare where the target is of this host's kind, or where this host stands in for a GPU.
+        stands_in = self._identity.kind == "gpu" and not self._identity.gives
+        here = self._profile.isa in (platform.machine(), "null") or stands_in
         other = None if here else on_host(self._maker, made)
         stage = Stage(
             name=f"quality of {made.planned.name.kind} on {self._profile.name}",
@@ -185,13 +213,38 @@ class Prover:
         return self._maker.stages.run(stage, work).record
 
 
+def parents_on_host(maker: Maker, planned: Sequence[Planned]) -> dict[str, Made]:
+    """Compiled format -> the float model in the form that it is compiled from: the target has no way to run it, so
+    this host does.
+    """
+    found: dict[str, Made] = {}
+    for item in planned:
+        form = item.name.format
+        if form in COMPILED and form not in found and not item.not_built:
+            name = CandidateName(steps=(PARENT,), format=form_of(form))
+            parent = replace(item, name=name, torch_steps=(), format_steps=(), settings={})
+            try:
+                found[form] = Made(planned=parent, exported=maker.exported(parent))
+            except StorageError:
+                raise
+            except BuildError:
+                continue  # what cannot be converted fails every candidate of the format, which tells why
+    return found
+
+
+def _is_steady(record: Mapping[str, Any]) -> bool:
+    """Whether the board stayed as it was: a reading that means nothing is taken again by the next build."""
+    board = record["reading"].get("board")
+    return board is None or not board["drift"]
+
+
 def on_host(maker: Maker, made: Made) -> Finished:
     """What this host's runtime gives for a candidate's file and the quality inputs, as ``OUTPUTS``."""
     form, quality = made.planned.name.format, maker.quality(made.planned)
     return run_here(
         maker.stages,
         f"run {made.planned.name.kind} on this host",
-        made.model,
+        made.on_host,
         form,
         lambda: load_inputs(quality),
         key={"model": made.exported.files[FORMATS[form]].sha256, "quality": quality.digest},

@@ -11,6 +11,7 @@ from edgegen.bench.cost import measured_latency, read_reading
 from edgegen.core.errors import UsageError
 from edgegen.core.models import FORMATS
 from edgegen.core.records import write_record
+from edgegen.core.results import moved
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import source_digest, versions
@@ -72,7 +73,7 @@ class Judge:
         return {
             **file_figures(made),
             "instructions": counted.instructions if counted else None,
-            "bytes_moved": counted.bytes_loaded + counted.bytes_stored if counted else None,
+            "bytes_moved": moved(counted.bytes_loaded, counted.bytes_stored) if counted else None,
             "latency_ms": clock.p50_ms if clock else None,
             "peak_ram_bytes": reading.peak_ram_bytes,
         }

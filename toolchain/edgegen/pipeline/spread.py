@@ -18,11 +18,17 @@ from edgegen.pipeline.plan import PARENT, Planned
 from edgegen.pipeline.prove import OUTPUTS, Made, load_outputs, on_host
 
 
-def calibration_spread(maker: Maker, made: Mapping[str, Made], draws: int) -> dict[str, dict[str, Any]]:
+def calibration_spread(
+    maker: Maker, made: Mapping[str, Made], parents: Mapping[str, Made], draws: int
+) -> dict[str, dict[str, Any]]:
     """Each calibrated candidate's figures against the float model over ``draws`` draws of calibration inputs.
 
     Every draw is quantized anew and run on this host, whose kernels are the same for all of them: what is told is how
     far the figures lie apart, not how good they are on the target.
+
+    Args:
+        parents: the float model of formats that it cannot be had in, by format.
+        draws: how many; 1 asks for nothing.
 
     Returns:
         candidate -> ``figures`` (``<metric>_<statistic>`` -> ``low`` and ``high``) and ``failed`` (why a draw gave
@@ -30,7 +36,8 @@ def calibration_spread(maker: Maker, made: Mapping[str, Made], draws: int) -> di
     """
     found: dict[str, dict[str, Any]] = {}
     for name, item in made.items() if draws > 1 else ():
-        parent = made.get(f"{PARENT}@{item.planned.name.format}")
+        form = item.planned.name.format
+        parent = made.get(f"{PARENT}@{form}") or parents.get(form)
         if parent is None or not _calibrated(item.planned) or item.exported.record["refused"]:
             continue
         try:

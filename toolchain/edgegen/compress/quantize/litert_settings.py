@@ -28,7 +28,7 @@ def _elementwise() -> Any:
     return setting(
         "auto",
         doc="operators without weights; float; int8: all that the quantizer knows; auto: those between two layers "
-        "in int8 that have a fast kernel in int8",
+        "in int8 that have a fast kernel in int8, and all of them where the file becomes C",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import sys
@@ -112,6 +113,27 @@ def ensure_runner(toolbox: Toolbox, apt: debs.Apt, guest: Guest) -> Tool:
         return {"sha256": sha256_file(target), "compiler": made_by}
 
     return toolbox.ensure("runner", runner_key(guest), make)
+
+
+def ensure_host_runner(toolbox: Toolbox) -> Tool:
+    """The runner as a program of this machine's own kind.
+
+    Raises:
+        ToolMissingError: no C compiler, or it fails.
+    """
+    sources = share_dir("runtimes") / "linux" / "runner"
+    key = _key(sources, (*_RUNNER_FLAGS, "host", platform.machine()))
+
+    def make(folder: Path) -> Mapping[str, str]:
+        compiler = host_compiler()
+        if compiler is None:
+            raise ToolMissingError(
+                "no C compiler for the runner on this machine", next_step="apt install gcc, or pip install ziglang"
+            )
+        _compile([*compiler, *_RUNNER_FLAGS], sources, folder / RUNNER, ["-ldl"], None)
+        return {"sha256": sha256_file(folder / RUNNER), "compiler": Path(compiler[0]).name}
+
+    return toolbox.ensure("runner", key, make)
 
 
 def _compile_with_fetched(toolbox: Toolbox, apt: debs.Apt, guest: Guest, target: Path) -> str:

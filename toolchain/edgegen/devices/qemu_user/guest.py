@@ -57,7 +57,7 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
         ToolMissingError: the emulator fails or does not finish in time.
     """
     # ONNX Runtime knows a file of its own format by the end of its name alone.
-    model = "model.ort" if _is_ort_format(job.model) else "model"
+    model = "model.ort" if is_ort_format(job.model) else "model"
     shutil.copyfile(job.model, folder / model)
     (folder / "plugin.so").symlink_to(tools.plugin)
     plugin = f"./plugin.so,out={COUNTS}{',clock=1' if job.profile else ''}{'' if job.count else ',count=0'}"
@@ -93,7 +93,7 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
         raise _failure(tools, job, done.returncode, done.stderr)
 
 
-def _is_ort_format(model: Path) -> bool:
+def is_ort_format(model: Path) -> bool:
     """By the identifier in it: files of the store have no names."""
     with model.open("rb") as stream:
         return stream.read(8)[4:] == _ORT_IDENTIFIER

@@ -105,6 +105,40 @@ def provision(profile: TargetProfile, cache: Path, *, offline: bool = False, pro
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinuxFiles:
+    """What a machine of the target's kind needs to run models, without an emulator."""
+
+    runner: Path
+    system: Path  # folder of the loader, libc and libstdc++
+    runtimes: Mapping[str, Path]  # runtime -> its library
+    versions: Mapping[str, str]
+
+
+def linux_files(
+    profile: TargetProfile, cache: Path, *, offline: bool = False, progress: Progress | None = None
+) -> LinuxFiles:
+    """The same runner and libraries that ``provision`` gives the emulated core, for a board that is reached.
+
+    Raises:
+        TargetError, ToolMissingError, IntegrityError: as ``provision`` does.
+    """
+    guest = guest_of(_emulation(profile)[0])
+    _check_machine()
+    toolbox = Toolbox(cache, offline=offline, progress=progress or Silent())
+    toolbox.root.mkdir(parents=True, exist_ok=True)
+    with debs.Apt(toolbox) as apt:
+        libraries = None if guest.debian else _ensure_guest_libraries(toolbox, apt)
+        runner = compilers.ensure_runner(toolbox, apt, guest)
+    found = _debian_runtimes(toolbox, guest, profile) if libraries is None else _wheels(toolbox, libraries, profile)
+    return LinuxFiles(
+        runner=runner.folder / compilers.RUNNER,
+        system=found.system,
+        runtimes=found.runtimes,
+        versions={"runner": runner.facts["sha256"], "guest-libraries": found.sha256, **found.versions},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """The guest's libraries and runtimes."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgegen.core.targets import TargetProfile
 from edgegen.export.check.finding import Seen
+from edgegen.export.check.fit import compiled
 from edgegen.export.litert_file import RANDOM_OPERATORS as LITERT_RANDOM
 from edgegen.export.onnx_file import RANDOM_OPERATORS as ONNX_RANDOM
 from edgegen.export.opened import NO_ARRAYS, OpenedGraph, OpenedModel, OpenedNode
@@ -44,6 +45,16 @@ def _kernels() -> Mapping[tuple[str, str], list[tuple[int, int, Mapping[str, fro
             first, last = kernel.version_range
             found.setdefault((kernel.domain, kernel.op_name), []).append((first, last, types))
     return found
+
+
+def uncompiled(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
+    if model.format != "litert" or not compiled(profile):
+        return
+    from edgegen.export.c.litert_operators import CONVERTERS
+
+    for graph, node in _distinct(model):
+        if node.operator not in CONVERTERS:
+            yield Seen(message=f"there is no C kernel for {node.operator}", where=_place(graph, node))
 
 
 def unknown(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:

@@ -107,6 +107,11 @@ RULES: Sequence[Rule] = (
         "the shapes of a product or convolution depend on values, so nobody knows what an inference costs",
         "export it with fixed shapes",
     ),
+    _rule(
+        "EG213", "error", operators.uncompiled, "operator that there is no C kernel for",
+        "sources for a microcontroller are made of kernels, and there is none for it",
+        "write it with other operators, or build for a target with a runtime for files",
+    ),
     # Numbers
     _rule(
         "EG301", "error", numbers.not_a_number, "weights that are NaN", "so will the outputs be",
