@@ -22,3 +22,4 @@ os.environ.pop("EDGEGEN_CACHE", None)
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache-home"))
+    monkeypatch.setenv("EDGEGEN_BOARDS", str(tmp_path_factory.getbasetemp() / "no-boards.toml"))  # nor their boards

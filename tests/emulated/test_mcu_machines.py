@@ -24,9 +24,11 @@ from edgegen.core.ports import Silent
 from edgegen.core.targets import TargetProfile, load_target, target_names
 from edgegen.devices.device import DeviceSettings, open_device
 from edgegen.devices.mcu.interface import pack, read_interface
+from edgegen.devices.mcu.speech import spoken
 from edgegen.devices.qemu_system import QemuSystemDevice
 from edgegen.pipeline.flash import flash
-from support.mcu_models import CRASH, HANG, SPIN, expected, samples, write_model
+from support.mcu_devices import client, host_firmware, running
+from support.mcu_models import CRASH, HANG, SPIN, expected, samples, write_model, write_sequence_model
 
 MACHINES = [
     name
@@ -317,3 +319,16 @@ def test_mcu_firmware_for_the_chip_itself_is_linked_for_its_memory(tmp_path: Pat
     assert 4_000 < done.written.size_bytes < 12_000
     with pytest.raises(UsageError, match="does not say how its own chip is started"):
         flash(tmp_path / "build", "rp2040", project=None, cache=Cache(TOOLS_CACHE), progress=Silent(), dry=True)
+
+
+@pytest.mark.parametrize("name", ["mps2-an385", "nucleo-l4r5zi", "mps3-an547", "riscv32-virt"])
+def test_mcu_text_of_the_machine_is_the_hosts(opened: Opener, tmp_path: Path, name: str) -> None:
+    """The firmware as a process of this host and on the emulated core write the same text, byte for byte."""
+    program, model = host_firmware(tmp_path, model=write_sequence_model(tmp_path / "model"))
+    how = {"prompt": [3, 1, 4, 1, 5], "count": 50, "seed": 7, "temperature": 1.5}
+    with running(program) as connection:
+        host = client(connection)
+        host.greeted()
+        wanted = list(spoken(host, read_interface(model.parent), **how))  # type: ignore[arg-type]
+    assert list(opened(name).speak(model, RUNTIME, **how)) == wanted  # type: ignore[arg-type]
+    assert len(set(wanted)) > 3

@@ -105,6 +105,18 @@ def test_measure_takes_seven_processes_by_the_boards_own_clock(device: Device, m
     assert reading.energy is None
 
 
+def test_models_of_a_job_do_not_pile_up_on_the_board(device: Device, server: sshd.Server, model: Path) -> None:
+    import onnx
+
+    there = onnx.load(model)
+    for number in range(3):
+        there.producer_name = f"model {number}"
+        onnx.save(there, model.with_name(f"{number}.onnx"))
+        device.run(model.with_name(f"{number}.onnx"), "onnxruntime", images())
+    device.run(model.with_name("1.onnx"), "onnxruntime", images())
+    assert len([name for name in server.left() if "/model-" in name]) == 2
+
+
 def test_refused_model_is_the_models_fault(device: Device, tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no model at all")
     with pytest.raises(BuildError, match="EG207"):

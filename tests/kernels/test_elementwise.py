@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import tflm
+from support.drawn_pointwise import KINDS, binary
 from support.mcu_host import Case, differing, expected, run_cases
-from support.one_operator import COMPILED, QUICK, case, numbers, quantized, scales, tensor
+from support.one_operator import COMPILED, QUICK, case, quantized, tensor
 
-KINDS = ("sub", "mul", "div", "squared_difference", "maximum", "minimum")
 TFLM = {
     "sub": ("SUB", "SubOptions"),
     "mul": ("MUL", "MulOptions"),
@@ -22,34 +22,6 @@ TFLM = {
     "maximum": ("MAXIMUM", None),
     "minimum": ("MINIMUM", None),
 }
-
-
-@st.composite
-def pairs(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Two shapes that can be broadcast, and what they are broadcast to."""
-    out = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
-    a, b = (tuple(1 if draw(st.booleans()) and draw(st.booleans()) else size for size in out) for _ in range(2))
-    if draw(st.booleans()):
-        b = b[draw(st.integers(0, len(b))) :]
-    return a, b, np.broadcast_shapes(a, b)
-
-
-@st.composite
-def binary(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS, dtypes: tuple[str, ...] = ("int8", "int16")) -> Case:
-    """A node with its inputs."""
-    kind = draw(st.sampled_from(kinds))
-    dtype = "int8" if kind == "div" else draw(st.sampled_from(dtypes))
-    a, b, out = draw(pairs())
-    ours = [draw(scales(dtype, 1e-2)) for _ in range(3)]
-    if kind in ("maximum", "minimum"):
-        ours = [ours[0]] * 3
-    seed = draw(st.integers(0, 1000))
-    data = None
-    if draw(st.integers(0, 3)) == 0:
-        data = numbers(np.random.default_rng(seed), tensor("b", b, dtype))
-    clamp = draw(st.sampled_from([None, (-100, 90)])) if dtype == "int8" else None
-    read = [tensor("a", a, dtype, ours[0]), tensor("b", b, dtype, ours[1], data)]
-    return case(kind, read, [tensor("y", out, dtype, ours[2])], seed, **({"clamp": clamp} if clamp else {}))
 
 
 @pytest.mark.parametrize("preset", ["speed", "size"])

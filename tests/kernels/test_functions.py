@@ -13,11 +13,10 @@ from edgegen.core.errors import BuildError
 from edgegen.export.c.functions import REAL
 from edgegen.export.c.operators import operator
 from support import tflm
+from support.drawn_pointwise import SOME16, changes, luts, unit
 from support.mcu_host import Case, differing, expected, run_cases
-from support.one_operator import COMPILED, QUICK, case, quantized, scales, single, tensor
+from support.one_operator import COMPILED, QUICK, case, quantized, tensor
 
-EVERY8 = np.arange(-128, 128).astype(np.int8)
-SOME16 = np.concatenate([np.arange(-32768, 32768, 37), [32767, 1, 0, -1]]).astype(np.int16)
 TFLM = {
     "relu": "RELU",
     "relu6": "RELU6",
@@ -29,50 +28,6 @@ TFLM = {
     "abs": "ABS",
     "rsqrt": "RSQRT",
 }
-
-
-def _unit(function: str, dtype: str) -> Any:
-    """The scale that TFLite gives an output between -1 and 1."""
-    if dtype == "int16":
-        return quantized(1 / 32768)
-    return quantized(1 / 256, -128) if function == "sigmoid" else quantized(1 / 128)
-
-
-@st.composite
-def luts(
-    draw: st.DrawFn, functions: tuple[str, ...] = tuple(REAL), dtypes: tuple[str, ...] = ("int8", "int16")
-) -> Case:
-    function, dtype = draw(st.sampled_from(functions)), draw(st.sampled_from(dtypes))
-    fine = dtype == "int16"
-    source, target = draw(scales(dtype, 1e-5 if fine else 1e-3, 1e-3 if fine else 1)), draw(scales(dtype, 1e-2, 1))
-    if fine:
-        target = quantized(draw(st.floats(1e-5, 1e-3)))
-    if function in ("sigmoid", "tanh") and draw(st.integers(0, 3)):
-        target = _unit(function, dtype)
-    if function == "relu6" and draw(st.booleans()):
-        target = source
-    x = EVERY8 if dtype == "int8" else SOME16
-    alpha = single(draw(st.floats(-0.5, 1.5)))
-    read, made = tensor("x", x.shape, dtype, source), tensor("y", x.shape, dtype, target)
-    one = case("lut", [read], [made], function=function, alpha=alpha, approximate=draw(st.booleans()))
-    return Case(graph=one.graph, node=one.node, inputs={"x": x})
-
-
-@st.composite
-def changes(draw: st.DrawFn) -> Case:
-    """A quantize, dequantize, requantize or cast."""
-    kind = draw(st.sampled_from(("quantize", "dequantize", "requantize", "cast")))
-    types, seed = ("int8", "uint8", "int16"), draw(st.integers(0, 1000))
-    source, target = draw(st.sampled_from(types)), draw(st.sampled_from(types))
-    ours = [draw(scales("int16" if each == "int16" else "int8")) for each in (source, target)]
-    ours = [quantized(each.scale[0], max(each.zero_point[0], 0)) for each in ours]
-    if kind == "cast":
-        every = ("int8", "uint8", "int16", "int32", "bool", "float32")
-        source, target = draw(st.sampled_from(every)), draw(st.sampled_from(every))
-        return case(kind, [tensor("x", (3, 9), source)], [tensor("y", (3, 9), target)], seed)
-    source, target = ("float32" if kind == "quantize" else source), ("float32" if kind == "dequantize" else target)
-    read = tensor("x", (3, 9), source, None if kind == "quantize" else ours[0])
-    return case(kind, [read], [tensor("y", (3, 9), target, None if kind == "dequantize" else ours[1])], seed)
 
 
 @pytest.mark.parametrize("preset", ["speed", "size"])
@@ -95,7 +50,7 @@ def test_lut_reference_equals_tflite_micro(function: str) -> None:
         x, y = one.graph.tensors["x"], one.graph.tensors["y"]
         (scale, zero_point), (target, _) = x.scales.one, y.scales.one  # type: ignore[union-attr]
         if function in ("sigmoid", "tanh"):
-            y = tensor("y", y.shape, y.dtype, _unit(function, y.dtype))
+            y = tensor("y", y.shape, y.dtype, unit(function, y.dtype))
         if function == "relu6":
             y = tensor("y", y.shape, y.dtype, x.scales)
         if function == "hard_swish" and not scale / 100 < target * 128 < scale * 1e4:

@@ -12,77 +12,9 @@ from hypothesis import strategies as st
 from edgegen.export.c.graph import Scales
 from edgegen.export.c.kinds import specialized
 from support import tflm
+from support.drawn_layers import layers, others
 from support.mcu_host import Case, differing, expected, run_cases
-from support.one_operator import COMPILED, QUICK, case, quantized, shapes, single, tensor
-
-CONVOLUTIONS = ("conv2d_int16", "depthwise_conv2d_int16", "transpose_conv2d_int16", "dense_int16")
-
-
-@st.composite
-def layers(draw: st.DrawFn, kinds: tuple[str, ...] = CONVOLUTIONS) -> Case:
-    """A layer with weights by channel; its paddings are TFLite's SAME or VALID."""
-    kind, seed = draw(st.sampled_from(kinds)), draw(st.integers(0, 1000))
-    rng = np.random.default_rng(seed)
-    (height, width, channels), outputs = draw(shapes(3, 5)), draw(st.integers(1, 5))
-    (high, wide), (down, right) = draw(shapes(2, 3)), draw(shapes(2, 2))
-    same = draw(st.booleans())
-    told: dict[str, Any] = {"stride": (down, right), "dilation": (1, 1)}
-    if kind == "dense_int16":
-        shape, made, filters, told = (height, channels), (height, outputs), (outputs, channels), {}
-    elif kind == "transpose_conv2d_int16":
-        out = [
-            n * s if same else n * s + max(k - s, 0)
-            for n, s, k in zip((height, width), (down, right), (high, wide), strict=True)
-        ]
-        full = [(n - 1) * s + k for n, s, k in zip((height, width), (down, right), (high, wide), strict=True)]
-        cut = [max(f - o, 0) for f, o in zip(full, out, strict=True)]
-        told["padding"] = (cut[0] // 2, cut[1] // 2, cut[0] - cut[0] // 2, cut[1] - cut[1] // 2)
-        shape, made, filters = (1, height, width, channels), (1, *out, outputs), (outputs, high, wide, channels)
-    else:
-        if not same:
-            high, wide = min(high, height), min(wide, width)
-        out = [
-            -(-n // s) if same else (n - k) // s + 1
-            for n, s, k in zip((height, width), (down, right), (high, wide), strict=True)
-        ]
-        cells = zip((height, width), (down, right), (high, wide), out, strict=True)
-        total = [max((o - 1) * s + k - n, 0) if same else 0 for n, s, k, o in cells]
-        told["padding"] = (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
-        if kind == "depthwise_conv2d_int16":
-            outputs = channels * draw(st.integers(1, 2))
-            filters = (high, wide, outputs)
-            told["multiplier"] = outputs // channels
-        else:
-            filters = (outputs, high, wide, channels)
-            told["groups"] = 1
-        shape, made = (1, height, width, channels), (1, *out, outputs)
-    source, target = single(draw(st.floats(1e-5, 1e-2))), single(draw(st.floats(1e-4, 1e-2)))
-    many = outputs if kind != "dense_int16" and draw(st.booleans()) else 1
-    rows = Scales(
-        scale=tuple(single(draw(st.floats(1e-3, 0.1))) for _ in range(many)),
-        zero_point=(0,) * many,
-        axis=2 if kind == "depthwise_conv2d_int16" and many > 1 else 0,
-    )
-    weights = rng.integers(-127, 128, filters).astype(np.int8)
-    bias = rng.integers(-(2**20), 2**20, outputs).astype(np.int32)
-    read = [tensor("x", shape, "int16", quantized(source)), tensor("w", filters, "int8", rows, weights)]
-    read.append(tensor("b", bias.shape, "int32", None, bias))
-    return case(kind, read, [tensor("y", made, "int16", quantized(target))], seed, same=same, **told)
-
-
-@st.composite
-def others(draw: st.DrawFn) -> Case:
-    """An addition or an average."""
-    seed = draw(st.integers(0, 1000))
-    if draw(st.booleans()):
-        ours = [quantized(draw(st.floats(1e-4, 1e-2))) for _ in range(3)]
-        read = [tensor(name, (2, 3), "int16", each) for name, each in zip("ab", ours, strict=False)]
-        return case("add_int16", read, [tensor("y", (2, 3), "int16", ours[2])], seed)
-    height, width, channels = draw(shapes(3, 5))
-    high, wide = draw(st.integers(1, height)), draw(st.integers(1, width))
-    x = tensor("x", (1, height, width, channels), "int16", quantized(0.1))
-    y = tensor("y", (1, height - high + 1, width - wide + 1, channels), "int16", quantized(0.1))
-    return case("avg_pool_int16", [x], [y], seed, filter=(high, wide), stride=(1, 1), padding=(0, 0, 0, 0))
+from support.one_operator import COMPILED, QUICK, case, quantized, single, tensor
 
 
 @pytest.mark.parametrize("preset", ["speed", "size"])

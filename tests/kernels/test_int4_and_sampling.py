@@ -1,4 +1,4 @@
-"""Layers with 4-bit weights, and the sampler: C and numpy agree to the byte; 4-bit layers with 8-bit ones and tflite-micro."""
+"""Layers with 4-bit weights, and the sampler: C and numpy agree to the byte, and tflite-micro where it has them."""
 
 from __future__ import annotations
 
@@ -11,52 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegen.core.errors import BuildError
-from edgegen.export.c.graph import Scales
 from edgegen.export.c.operators import operator
 from edgegen.export.c.operators.sample import mix
 from support import tflm
+from support.drawn_layers import denses, draws, embeddings
 from support.mcu_host import Case, differing, expected, run_cases
-from support.one_operator import COMPILED, QUICK, case, quantized, scales, single, tensor
-
-
-def _rows(draw: st.DrawFn, count: int) -> Scales:
-    """One scale, or one a row."""
-    many = count if draw(st.booleans()) else 1
-    return Scales(scale=tuple(single(draw(st.floats(1e-3, 0.2))) for _ in range(many)), zero_point=(0,) * many)
-
-
-@st.composite
-def denses(draw: st.DrawFn) -> Case:
-    vectors, depth, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 40)), draw(st.integers(1, 9))
-    seed = draw(st.integers(0, 1000))
-    rng = np.random.default_rng(seed)
-    weights = rng.integers(-8, 8, (outputs, depth)).astype(np.int8)
-    bias = rng.integers(-5000, 5000, outputs).astype(np.int32)
-    read = [
-        tensor("x", (vectors, depth), "int8", draw(scales(least=1e-2))),
-        tensor("w", weights.shape, "int8", _rows(draw, outputs), weights),
-        tensor("b", bias.shape, "int32", quantized(1), bias),
-    ]
-    out = tensor("y", (vectors, outputs), "int8", draw(scales(least=1e-2)))
-    return case("dense_int4", read, [out], seed, clamp=draw(st.sampled_from([(-128, 127), (-5, 127)])))
-
-
-@st.composite
-def embeddings(draw: st.DrawFn) -> Case:
-    rows, width, count, seed = (draw(st.integers(1, most)) for most in (9, 9, 5, 1000))
-    rng = np.random.default_rng(seed)
-    table = tensor("t", (rows, width), "int8", _rows(draw, rows), rng.integers(-8, 8, (rows, width)).astype(np.int8))
-    out = tensor("y", (count, width), "int8", draw(scales()))
-    one = case("gather_int4", [table, tensor("i", (count,), "int32")], [out], axis=0)
-    return replace(one, inputs={"i": rng.integers(-2, rows + 2, count).astype(np.int32)})
-
-
-@st.composite
-def draws(draw: st.DrawFn) -> Case:
-    count, seed = draw(st.integers(1, 90)), draw(st.integers(0, 1000))
-    read = [tensor("l", (1, count), "int8", draw(scales())), tensor("s", (1,), "int32"), tensor("p", (1,), "int32")]
-    told = {"temperature": draw(st.sampled_from((0.0, 0.3, 1.0, 2.5))), "top_k": draw(st.integers(0, count))}
-    return case("sample", read, [tensor("y", (1,), "int32")], seed, **told)
+from support.one_operator import COMPILED, QUICK, case, quantized, tensor
 
 
 @pytest.mark.parametrize("preset", ["speed", "size"])

@@ -10,53 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import tflm
+from support.drawn_layers import matmuls, norms
+from support.drawn_pointwise import choices
 from support.mcu_host import Case, differing, expected, run_cases
-from support.one_operator import COMPILED, QUICK, case, quantized, scales, shapes, single, tensor
-
-COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or")
-
-
-@st.composite
-def norms(draw: st.DrawFn) -> Case:
-    kind = draw(st.sampled_from(("layer_norm", "instance_norm", "rms_norm", "batch_norm")))
-    dtype = draw(st.sampled_from(("int8", "int16")))
-    height, width, channels = draw(shapes(3, 6))
-    seed = draw(st.integers(0, 1000))
-    rng = np.random.default_rng(seed)
-    x = tensor("x", (1, height, width, channels), dtype, draw(scales(dtype)))
-    y = tensor("y", x.shape, dtype, draw(scales(dtype, 1e-3, 0.5)))
-    gain = tensor("gain", (channels,), "float32", None, (rng.standard_normal(channels) * 2).astype(np.float32))
-    offset = tensor("offset", (channels,), "float32", None, rng.standard_normal(channels).astype(np.float32))
-    return case(kind, [x, gain, offset], [y], seed, epsilon=draw(st.sampled_from((1e-5, 0.0, 1e-3))))
-
-
-@st.composite
-def matmuls(draw: st.DrawFn) -> Case:
-    rows, depth, columns = draw(shapes(3, 6))
-    batches = draw(shapes(draw(st.integers(0, 2)), 3))
-    alone = draw(st.booleans())
-    adjoint_a, adjoint_b = draw(st.booleans()), draw(st.booleans())
-    a = (*batches, depth, rows) if adjoint_a else (*batches, rows, depth)
-    b = (*([1] * len(batches) if alone else batches), *((columns, depth) if adjoint_b else (depth, columns)))
-    read = [tensor("a", a, "int8", draw(scales())), tensor("b", b, "int8", draw(scales()))]
-    made = tensor("y", (*batches, rows, columns), "int8", draw(scales()))
-    return case("matmul", read, [made], draw(st.integers(0, 1000)), adjoint_a=adjoint_a, adjoint_b=adjoint_b)
-
-
-@st.composite
-def choices(draw: st.DrawFn) -> Case:
-    out = draw(shapes(3, 4))
-    sides = [tuple(1 if draw(st.booleans()) else size for size in out) for _ in range(3)]
-    out, seed = np.broadcast_shapes(*sides), draw(st.integers(0, 1000))
-    if draw(st.booleans()):
-        dtype = draw(st.sampled_from(("int8", "int16", "float32")))
-        read = [tensor("c", sides[0], "bool"), tensor("a", sides[1], dtype), tensor("b", sides[2], dtype)]
-        return case("select", read, [tensor("y", out, dtype)], seed)
-    kind = draw(st.sampled_from(COMPARISONS))
-    dtype = "bool" if kind.startswith("logical") else draw(st.sampled_from(("int8", "int32", "bool")))
-    out = np.broadcast_shapes(*sides[:2])
-    read = [tensor("a", sides[0], dtype), tensor("b", sides[1], dtype)]
-    return case(kind, read, [tensor("y", out, "bool")], seed)
+from support.one_operator import COMPILED, QUICK, case, quantized, single, tensor
 
 
 @pytest.mark.parametrize("preset", ["speed", "size"])

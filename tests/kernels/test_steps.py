@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,64 +11,14 @@ from hypothesis import strategies as st
 
 from edgegen.core.errors import BuildError
 from edgegen.export.c.operators import operator
+from support.drawn_layers import attentions, cells
 from support.mcu_host import Case, differing, expected, run_cases
-from support.one_operator import COMPILED, QUICK, case, quantized, scales, single, tensor
+from support.one_operator import COMPILED, QUICK, case, quantized, single, tensor
 
 
 def _real(value: Any, each: Any) -> np.ndarray[Any, Any]:
     scale, zero_point = each.scales.one
     return (np.asarray(value, np.float64) - zero_point) * scale
-
-
-@st.composite
-def cells(draw: st.DrawFn) -> Case:
-    """A GRU's or an LSTM's step with gates that are not all saturated."""
-    kind = draw(st.sampled_from(("gru_step", "lstm_step")))
-    gates = 3 if kind == "gru_step" else 4
-    inputs, size, seed = draw(st.integers(1, 12)), draw(st.integers(1, 6)), draw(st.integers(0, 1000))
-    rng = np.random.default_rng(seed)
-    x, h = draw(scales("int8", 0.01, 0.05)), quantized(1 / 128, draw(st.sampled_from((0, -1, 5))))
-    rows = [quantized(draw(st.floats(1e-3, 1e-2))) for _ in range(2)]
-    constants = [
-        tensor(
-            name, (gates * size, length), "int8", scale, rng.integers(-127, 128, (gates * size, length)).astype(np.int8)
-        )
-        for name, length, scale in (("w", inputs, rows[0]), ("u", size, rows[1]))
-    ]
-    constants += [
-        tensor(name, (gates * size,), "int32", quantized(1), rng.integers(-3000, 3000, gates * size).astype(np.int32))
-        for name in "bd"
-    ]
-    read, made = (
-        [tensor("x", (1, inputs), "int8", x), tensor("h", (1, size), "int8", h)],
-        [tensor("y", (1, size), "int8", h)],
-    )
-    if kind == "lstm_step":
-        cell = quantized(2.0 ** -draw(st.integers(8, 12)))
-        read.append(tensor("c", (1, size), "int16", cell))
-        made.append(tensor("z", (1, size), "int16", cell))
-    return case(kind, [*read, *constants], made, seed)
-
-
-@st.composite
-def attentions(draw: st.DrawFn) -> Case:
-    key_heads, share, width, places = (draw(st.integers(1, most)) for most in (2, 3, 8, 7))
-    position, seed = draw(st.integers(0, 20)), draw(st.integers(0, 1000))
-    q, k, v, y = (draw(scales("int8", 0.01, 0.1)) for _ in range(4))
-    row, cache = (key_heads, width), (places, key_heads, width)
-    read = [
-        tensor("q", (key_heads * share, width), "int8", q),
-        tensor("k", row, "int8", k),
-        tensor("v", row, "int8", v),
-    ]
-    read += [tensor("ks", cache, "int8", k), tensor("vs", cache, "int8", v), tensor("p", (1,), "int32")]
-    made = [
-        tensor("y", (key_heads * share, width), "int8", y),
-        tensor("k2", cache, "int8", k),
-        tensor("v2", cache, "int8", v),
-    ]
-    one = case("attention_step", read, made, seed)
-    return replace(one, inputs={**one.inputs, "p": np.array([position], np.int32)})
 
 
 @pytest.mark.parametrize("preset", ["speed", "size"])

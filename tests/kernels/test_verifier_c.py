@@ -215,6 +215,5 @@ def test_verifier_gives_the_same_on_emulated_cores(machine: str, tmp_path: Path)
     raw = run(text, machine, tmp_path / "built", "size", [f"-I{SOURCES}"])
     first, spent, *others = struct.unpack(f"<{len(cases) + 1}I", raw)
     assert [bool(answer) for answer in (first, *others)] == [True] * 4 + [False] * 4
-    # 64 ns an instruction (-icount shift=6); what QEMU calls minstret are those nanoseconds.
-    instructions = round(spent * (1e9 / (MACHINES[machine].tick_hz or 1e9)) / 64)
-    assert 1_000_000 < instructions < 10_000_000, instructions
+    if MACHINES[machine].tick_hz:  # SysTick under -icount shift=6: 64 ns an instruction
+        assert 1_000_000 < spent * 1e9 / MACHINES[machine].tick_hz / 64 < 10_000_000

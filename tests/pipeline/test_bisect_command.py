@@ -1,4 +1,4 @@
-"""``edgegen bisect``: over a repository of 64 commits, with commits that do not build, killed and gone on; over steps."""
+"""``edgegen bisect``: over 64 commits, with some that do not build, killed and gone on with; over steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.pipeline.bisect import Memory, Seen, halve
-from support.attributed import chain, with_slow_node, write
+from support.attributed import Node, chain, write
 from support.projects import Ran, command, edgegen, environment
 
 PROJECT = """
@@ -76,7 +76,8 @@ def _repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[st
     for number in range(COMMITS + 1):
         (project / "edgegen.toml").write_text("no project" if number - 1 in BROKEN else PROJECT)
         if number in (0, PLANTED + 1):
-            write(nodes if number == 0 else with_slow_node(nodes, 4), project / "model.onnx", seed=4)
+            slow = [] if number == 0 else [Node("Conv", channels=nodes[0].channels)]
+            write([nodes[0], *slow, *nodes[1:]], project / "model.onnx", seed=4)
         (project / "README.md").write_text(f"commit {number}\n")
         git(top, "add", "-A")
         git(top, "commit", "-q", "-m", f"commit {number}")

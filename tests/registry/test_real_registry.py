@@ -11,19 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import signed_bundle
 from example_bundle import contents, evidence
 from pushed_bundle import ACCESS, bundle, pull_from, push_to
 
 from edgegen.artifacts.bundle import writing_bundle
 from edgegen.artifacts.layout import EVIDENCE_TYPE
+from edgegen.artifacts.policy import check_policy
 from edgegen.artifacts.registry_reference import parse_reference
+from edgegen.artifacts.sign import sign_bundle
 from edgegen.artifacts.transfer_places import source_of
 from edgegen.artifacts.verify import verify
-from edgegen.core.errors import EdgegenError
+from edgegen.core.errors import EdgegenError, IntegrityError
+from support.cutting import cuttable_way
 from support.projects import Ran, edgegen
 from support.registries import PASSWORD, USER, Server, program
 
 CALM = replace(ACCESS, patience=replace(ACCESS.patience, settle_s=(0.1, 0.4), window_s=10, answer_s=30))
+
+NOISY = replace(CALM, patience=replace(CALM.patience, window_s=0.5, answer_s=0.5))
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +139,42 @@ def test_byte_flipped_in_any_file_of_the_registry_is_refused_or_gives_the_same_d
     assert pull_from(place, tmp_path / "out", access=CALM).digest == digest
 
 
+def flip_on_the_way(times: int, plain: Server, tmp_path: Path) -> dict[str | int, int]:
+    """How often a pull with one flipped bit, of a body or of a header, gave which digest or exit code."""
+    digest, dice, outcomes = bundle(tmp_path / "b"), random.Random(21), dict[str | int, int]()
+    with cuttable_way(plain.port) as way:
+        place = f"{way.host}/fw/noisy:1"
+        push_to(place, tmp_path / "b", access=CALM)
+        way.passed = 0
+        pull_from(place, tmp_path / "out", access=CALM)
+        total = way.passed
+        for number in range(times):
+            way.passed, way.flip_at = 0, dice.randrange(total)
+            out = tmp_path / f"out{number}"
+            try:
+                found: str | int = pull_from(place, out, access=NOISY).digest
+            except EdgegenError as error:
+                found = int(error.exit_code)
+                assert not (out / "bundle").exists()
+            assert found in (digest, 4, 5), (number, found)
+            outcomes[found] = outcomes.get(found, 0) + 1
+            shutil.rmtree(out, ignore_errors=True)
+    return outcomes
+
+
+def test_bit_flipped_on_the_way_is_refused_or_gives_the_same_digest(plain: Server, tmp_path: Path) -> None:
+    outcomes = flip_on_the_way(30, plain, tmp_path)
+    assert outcomes[5] > 5
+
+
+@pytest.mark.long
+def test_any_of_a_thousand_bits_flipped_on_the_way_is_refused_or_gives_the_same_digest(
+    plain: Server, tmp_path: Path
+) -> None:
+    outcomes = flip_on_the_way(1000, plain, tmp_path)
+    assert outcomes[5] > 300
+
+
 def test_eight_writers_of_evidence_at_once_lose_none(plain: Server, tmp_path: Path) -> None:
     place, failures = f"{plain.host}/fw/crowded:1", []
     for number in range(8):
@@ -158,3 +200,35 @@ def test_eight_writers_of_evidence_at_once_lose_none(plain: Server, tmp_path: Pa
         listed = source.referrers(written.digest)
     assert len({item.digest for item in listed if item.artifact_type == EVIDENCE_TYPE}) == 8
     assert pull_from(place, tmp_path / "out", access=CALM).digest == written.digest
+
+
+def test_signatures_travel_with_the_bundle_and_count_at_its_end(locked_up: Server, tmp_path: Path) -> None:
+    folder = signed_bundle.signed(tmp_path / "b", tmp_path / "work", "release", "ec-second")
+    verified = verify(folder)
+    sign_bundle(folder, [signed_bundle.signer("ec-second")], moment=signed_bundle.MOMENT, with_cosign=True)
+    place, ca = f"{locked_up.host}/fw/signed:0.1.0", ("--ca", str(locked_up.ca))
+    login = locked_up.login(tmp_path / "docker")
+    assert run(tmp_path, "push", "b", place, *ca, **login).code == 0
+    pulled = run(tmp_path, "pull", place, *ca, "--out", "got", machine="there", **login).document
+    assert (pulled["digest"], pulled["signatures"]) == (verified.digest, 2)
+    got = verify(tmp_path / "got" / "bundle")
+    assert "cosign's form of 1 signatures" in got.checked
+    policy = signed_bundle.trusting("release", "ec-second", threshold=2)
+    check_policy(got, policy, signed_bundle.SIGNED_ON)
+    with pytest.raises(IntegrityError):
+        check_policy(got, signed_bundle.trusting("stranger"), signed_bundle.SIGNED_ON)
+    seen = run(tmp_path, "inspect", place, *ca, **login).document["bundle"]
+    known = {signed_bundle.signer(name).public.key_id for name in ("release", "ec-second")}
+    assert {key for item in seen["signatures"] for key in item["keys"]} == known
+    assert seen["cosign"] is True
+    # Who pulled it may sign it too, and push what was added.
+    sign_bundle(tmp_path / "got" / "bundle", [signed_bundle.signer("third")], moment=signed_bundle.MOMENT)
+    assert run(tmp_path, "push", "got", place, *ca, **login).code == 0
+    again = run(tmp_path, "pull", place, *ca, "--out", "again", **login).document
+    assert (again["digest"], again["signatures"]) == (verified.digest, 3)
+    # cosign's signatures share a tag: a bundle that lacks one of them must not take it away.
+    signers = [signed_bundle.signer(name) for name in ("third", "ec-second")]
+    sign_bundle(tmp_path / "again" / "bundle", signers, moment=signed_bundle.MOMENT, with_cosign=True)
+    assert run(tmp_path, "push", "again", place, *ca, **login).code == 0
+    refused = run(tmp_path, "push", "got", place, *ca, **login)
+    assert (refused.code, "cosign" in refused.err) == (2, True)

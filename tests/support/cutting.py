@@ -1,11 +1,11 @@
-"""A way to a server that can be cut in the middle of whatever passes."""
+"""A way to a server that can be cut, or flip a bit, in the middle of whatever passes."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -16,6 +16,8 @@ class CuttableWay:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.flip_at: int | None = None  # which byte of what the server sends from now on
+        self.passed = 0  # bytes that the server has sent
         self._ends: set[socket.socket] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,13 +46,22 @@ class CuttableWay:
                     continue
                 with self._lock:
                     self._ends |= {here, there}
-                for one, other in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                for one, other, change in ((here, there, None), (there, here, self._flipped)):
+                    threading.Thread(target=self._pass, args=(one, other, change), daemon=True).start()
 
-    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+    def _flipped(self, data: bytes) -> bytes:
+        with self._lock:
+            at = None if self.flip_at is None else self.flip_at - self.passed
+            self.passed += len(data)
+            if at is None or not 0 <= at < len(data):
+                return data
+            self.flip_at = None
+        return data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :]
+
+    def _pass(self, one: socket.socket, other: socket.socket, change: Callable[[bytes], bytes] | None) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(1 << 18):
-                other.sendall(data)
+                other.sendall(data if change is None else change(data))
         for end in (one, other):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -17,6 +17,7 @@ from edgegen.devices.mcu.client import MAX_LINE_BYTES, McuClient
 from edgegen.devices.mcu.firmware import model_digest
 from edgegen.devices.mcu.glue import glue
 from edgegen.devices.mcu.interface import read_interface
+from edgegen.devices.mcu.wiring import wiring_of, wiring_text
 from edgegen.links.serial import connected_lines
 from support.mcu_models import write_model
 
@@ -25,16 +26,36 @@ _FLAGS = ("-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wconversion"
 _CONSTANTS = ("-DEG_COUNTER_HZ=1000000u", '-DEG_MACHINE="host"', "-DEG_PROFILED_OPERATORS=2")
 
 
-def host_firmware(folder: Path, *, inputs: int = 784, outputs: int = 16) -> tuple[Path, Path]:
+def host_firmware(
+    folder: Path, *, inputs: int = 784, outputs: int = 16, model: Path | None = None
+) -> tuple[Path, Path]:
     """The firmware of a small model as a program of this host, with the sanitizers on, and the model's ``model.c``."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler on PATH: apt install gcc")
-    model = write_model(folder / "model", inputs=inputs, outputs=outputs)
+    model = model or write_model(folder / "model", inputs=inputs, outputs=outputs)
+    wiring = wiring_of(read_interface(model.parent))
     (folder / "glue.c").write_text(glue(read_interface(model.parent), model_digest(model.parent)), encoding="utf-8")
     port, program = share_dir("runtimes") / "mcu" / "port", folder / "firmware"
     sources = [*(port / f"eg_{part}.c" for part in _PARTS), folder / "glue.c", model]
+    speech: tuple[str, ...] = ()
+    if wiring is not None:
+        (folder / "wiring.c").write_text(wiring_text(wiring), encoding="utf-8")
+        sources += [folder / "wiring.c", *(port / f"eg_{part}.c" for part in ("generation", "speech"))]
+        speech = ("-DEG_GENERATION", "-ffp-contract=off")
     checks = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DEG_PROFILE=eg_profile")
-    command = ["cc", *_FLAGS, *checks, *_CONSTANTS, "-I", str(port), "-I", str(model.parent), "-o", str(program)]
+    command = [
+        "cc",
+        *_FLAGS,
+        *checks,
+        *_CONSTANTS,
+        *speech,
+        "-I",
+        str(port),
+        "-I",
+        str(model.parent),
+        "-o",
+        str(program),
+    ]
     subprocess.run([*command, *map(str, sources)], check=True)
     return program, model
 

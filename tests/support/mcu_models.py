@@ -83,6 +83,34 @@ void eg_tiny_run(void *arena, const void *in, void *out)
 }
 """
 
+SEQUENCE = """
+/* Memory as it goes: a whole state of 8, and a ring of 5 places of 3 in 2 rows; the position takes part. */
+void eg_tiny_run(void *arena, const void *in, void *out)
+{
+    (void)arena;
+    const uint8_t *block = in;
+    const int32_t token = *(const int32_t *)(const void *)block, position = *(const int32_t *)(const void *)(block + 4);
+    const int8_t *state = (const int8_t *)(block + 8), *keys = (const int8_t *)(block + 16);
+    int8_t *logits = out, *next = logits + 20, *added = logits + 28;
+    for (int i = 0; i < 8; i++) {
+        next[i] = (int8_t)((state[i] * 3 + state[(i + 1) % 8] + token * (7 + i) + position) % 101 - 50);
+    }
+    for (int i = 0; i < 6; i++) {
+        added[i] = (int8_t)((token * 5 + next[i] * 2 + i) % 90 - 40);
+    }
+    for (int i = 0; i < 20; i++) {
+        int32_t sum = next[i % 8] * (i + 1);
+        for (int j = 0; j < 30; j++) {
+            sum += keys[j] * ((i + j) % 7 - 3);
+        }
+        logits[i] = (int8_t)(sum % 100);
+    }
+    EG_PROFILE(0);
+    EG_PROFILE(1);
+}
+"""
+"""A model of sequences over 20 tokens."""
+
 SCALES = {"x": (1 / 127, -1), "y": (0.05, 3)}
 """Input and output: scale and zero point."""
 
@@ -114,6 +142,35 @@ def write_model(
     (folder / "model.h").write_text("void eg_tiny_run(void *arena, const void *in, void *out);\n", encoding="utf-8")
     (folder / "model.c").write_text(_HEAD + body, encoding="utf-8")
     return folder / "model.c"
+
+
+def write_sequence_model(folder: Path) -> Path:
+    """A model of ``SEQUENCE``, whose memory has other scales where it comes out than where it goes in."""
+    path = write_model(folder, SEQUENCE)
+    told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    told["inputs"] = [
+        _plain("token", "int32", [1, 1], 0, 4),
+        _plain("position", "int32", [1, 1], 4, 4),
+        _scaled("state", [1, 8], 8, 0.031, 4),
+        _scaled("keys", [1, 2, 5, 3], 16, 0.02, -7),
+    ]
+    told["outputs"] = [
+        _scaled("logits", [1, 20], 0, 0.11, -3),
+        _scaled("next_state", [1, 8], 20, 0.029, -2),
+        _scaled("new_keys", [1, 2, 3], 28, 0.023, 1),
+    ]
+    (folder / "model.json").write_text(json.dumps(told), encoding="utf-8")
+    return path
+
+
+def _plain(name: str, dtype: str, shape: list[int], offset: int, size: int) -> dict[str, Any]:
+    more = {"scale": None, "zero_point": None, "offset": offset, "bytes": size}
+    return {"name": name, "dtype": dtype, "shape": shape, **more}
+
+
+def _scaled(name: str, shape: list[int], offset: int, scale: float, zero_point: int) -> dict[str, Any]:
+    whole = _plain(name, "int8", shape, offset, int(np.prod(shape)))
+    return whole | {"scale": float(np.float32(scale)), "zero_point": zero_point}
 
 
 def expected(model: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

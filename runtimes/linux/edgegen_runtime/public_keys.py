@@ -84,6 +84,19 @@ def parse_public_key(pem: bytes, what: str) -> PublicKey:
     raise RefusedError(f"{what} holds a key of another kind; known are Ed25519 and ECDSA on P-256 (uncompressed)")
 
 
+def public_key_of(kind: str, raw: bytes) -> PublicKey:
+    """The key of a known kind whose bytes are ``raw`` (see ``PublicKey``)."""
+    head = _ED25519_HEAD if kind == ED25519 else _P256_HEAD
+    return PublicKey(kind=kind, raw=raw, der=head + raw)
+
+
+def public_pem(key: PublicKey) -> str:
+    """The key as a PEM file."""
+    text = base64.b64encode(key.der).decode()
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+
+
 def _with_library(key: PublicKey, message: bytes, signature: bytes) -> bool | None:
     """The answer of ``cryptography``; None where it is not installed."""
     try:

@@ -130,18 +130,16 @@ class Slots:
     def _first_boot(self, state: SlotState, notes: list[str]) -> tuple[SlotState, Bundle | None]:
         slot = state.pending
         assert slot is not None
-        digest = None
         try:
             if state.tries < 1:
                 raise RefusedError("the device did not come up with it")
             # Counted before it is tried: a model that hangs or resets the device comes to its end.
             state = self._keep(replace(state, tries=state.tries - 1))
-            digest = read_bundle(self._slot(slot)).digest
             bundle = self._proven(slot, state.minimum_version)
         except _FAILURES as error:
             notes.append(f"slot {slot}: {error}")
-            digest = digest or _digest_at(self._slot(slot))
-            return self._keep(replace(state, pending=None, tries=0, failed=digest, failed_why=str(error)[:500])), None
+            failed = _digest_at(self._slot(slot))
+            return self._keep(replace(state, pending=None, tries=0, failed=failed, failed_why=str(error)[:500])), None
         newest = state.minimum_version
         if newest is None or version_order(newest) < version_order(bundle.version):
             newest = bundle.version
@@ -151,9 +149,12 @@ class Slots:
 
     def _proven(self, slot: str, minimum_version: str | None) -> Bundle:
         """The bundle in a slot after bytes, signature and golden vectors held. When it was signed was judged before."""
-        bundle = read_bundle(self._slot(slot))
-        admit(bundle, self._rules, minimum_version, None)
-        self._prove(bundle)
+        try:
+            bundle = read_bundle(self._slot(slot))
+            admit(bundle, self._rules, minimum_version, None)
+            self._prove(bundle)
+        except OSError as error:  # flash that cannot be read any more
+            raise RefusedError(f"it cannot be read: {error}") from error
         return bundle
 
     # -- writing -------------------------------------------------------------------------------------------------------

@@ -20,9 +20,11 @@ struct eg_dense_s4_params {
 
 #if defined(EG_ISA_DSP)
 
-EG_INLINE int32_t eg_pair_sum(uint32_t x, uint32_t y, int32_t sum) {
+EG_INLINE int32_t eg_pair_sum(uint32_t weights, const int16_t *x, int32_t sum) {
+    uint32_t pair;
     int32_t made;
-    __asm("smlad %0, %1, %2, %3" : "=r"(made) : "r"(x), "r"(y), "r"(sum));
+    memcpy(&pair, __builtin_assume_aligned(x, 4), sizeof pair);
+    __asm("smlad %0, %1, %2, %3" : "=r"(made) : "r"(weights), "r"(pair), "r"(sum));
     return made;
 }
 
@@ -42,15 +44,15 @@ EG_KERNEL void eg_dense_s4(const struct eg_dense_s4_params *p, const int8_t *in,
         }
         for (int32_t row = 0; row < p->outputs; row++) {
             const uint32_t *weights = p->weights + row * p->words;
-            const uint32_t *pairs = (const uint32_t *)__builtin_assume_aligned(scratch, 4);
+            const int16_t *at = wide;
             int32_t sum = eg_bias(&p->output, row) - 8 * total;
             for (int32_t w = 0; w < p->words; w++) {
                 const uint32_t word = weights[w];
-                sum = eg_pair_sum(word & 0x000F000Fu, pairs[0], sum);
-                sum = eg_pair_sum((word >> 4) & 0x000F000Fu, pairs[1], sum);
-                sum = eg_pair_sum((word >> 8) & 0x000F000Fu, pairs[2], sum);
-                sum = eg_pair_sum((word >> 12) & 0x000F000Fu, pairs[3], sum);
-                pairs += 4;
+                sum = eg_pair_sum(word & 0x000F000Fu, at, sum);
+                sum = eg_pair_sum((word >> 4) & 0x000F000Fu, at + 2, sum);
+                sum = eg_pair_sum((word >> 8) & 0x000F000Fu, at + 4, sum);
+                sum = eg_pair_sum((word >> 12) & 0x000F000Fu, at + 6, sum);
+                at += 8;
             }
             out[row] = eg_finish(&p->output, sum, row);
         }

@@ -6,7 +6,8 @@
  *   weights  int8 (out_c / block, taps, block), filled up with 0; block 16 (and the output's table as eg_depthwise_s8_mve.h
  *            wants it) or out_c
  *   wide     int16 (out_c / 4, taps, 4), see eg_depthwise_s8_dsp.h
- * scratch: kernel_h * kernel_w * in_c bytes, 4-byte aligned. */
+ * scratch: a patch with the input's pitches, so that one piece of code does both, 4-byte aligned; with span =
+ * (kernel_w - 1) * dilation_w + 1: ((kernel_h - 1) * (in_w < span ? span : dilation_h * in_w) + span) * in_c bytes. */
 #ifndef EG_DEPTHWISE_CONV2D_S8_H
 #define EG_DEPTHWISE_CONV2D_S8_H
 
@@ -74,17 +75,20 @@ EG_INLINE void eg_depthwise_pixel(const struct eg_depthwise_conv2d_s8_params *p,
 EG_KERNEL void eg_depthwise_conv2d_s8(const struct eg_depthwise_conv2d_s8_params *p, const int8_t *in, int8_t *out,
                                       void *scratch) {
     const struct eg_patch *g = &p->patch;
+    const int32_t span = (g->kernel_w - 1) * g->dilation_w + 1;
+    /* An input that is narrower than the kernel has no patch inside: then rows stand apart as far as they need. */
+    const int32_t row = (g->in_w < span ? span : g->dilation_h * g->in_w) * g->in_c;
+    const int32_t tap = g->dilation_w * g->in_c;
     for (int32_t i = 0; i < g->out_h; i++) {
         for (int32_t j = 0; j < g->out_w; j++) {
             const int32_t y = i * g->stride_h - g->top;
             const int32_t x = j * g->stride_w - g->left;
-            if (eg_patch_inside(g, y, x)) {
-                eg_depthwise_pixel(p, in + (y * g->in_w + x) * g->in_c, g->dilation_h * g->in_w * g->in_c,
-                                   g->dilation_w * g->in_c, out);
-            } else {
-                eg_column_edge(g, in, y, x, (int8_t *)scratch);
-                eg_depthwise_pixel(p, (const int8_t *)scratch, g->kernel_w * g->in_c, g->in_c, out);
+            const int8_t *from = in + (y * g->in_w + x) * g->in_c;
+            if (!eg_patch_inside(g, y, x)) {
+                eg_column_edge(g, in, y, x, (int8_t *)scratch, row, tap);
+                from = (const int8_t *)scratch;
             }
+            eg_depthwise_pixel(p, from, row, tap, out);
             out += p->out_c;
         }
     }

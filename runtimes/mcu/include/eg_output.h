@@ -77,9 +77,22 @@ EG_INLINE struct eg_channel eg_channel_of(const struct eg_output *o, int32_t cha
         c.offset = o->offset;
     } else {
         const int32_t *row = o->table + channel * o->channel_step;
-        c.multiplier = row[o->field_step];
-        c.shift = row[2 * o->field_step];
-        c.offset = o->fast ? row[3 * o->field_step] : 0;
+        /* One LDM: fields stand side by side in a DSP table. In an order that stays the registers' own. */
+        if (o->field_step == 1 && o->channel_step == 4) {
+            register int32_t multiplier __asm("r4");
+            register int32_t shift __asm("r5");
+            register int32_t offset __asm("r6");
+            __asm("ldm %3, {r4, r5, r6}"
+                  : "=r"(multiplier), "=r"(shift), "=r"(offset)
+                  : "r"(row + 1), "m"(*(const int32_t(*)[4])row));
+            c.multiplier = multiplier;
+            c.shift = shift;
+            c.offset = offset;
+        } else {
+            c.multiplier = row[o->field_step];
+            c.shift = row[2 * o->field_step];
+            c.offset = o->fast ? row[3 * o->field_step] : 0;
+        }
     }
     return c;
 }

@@ -29,23 +29,59 @@ struct eg_patch {
     int32_t fill; /* the input's zero point */
 };
 
-/* One column where the patch may stick out: of each row of the kernel what lies before, in and behind the input. */
-EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column) {
+/* memcpy and memset of what fits in a few vectors; newlib's go word by word. */
+EG_INLINE void eg_copy_run(int8_t *to, const int8_t *from, int32_t count) {
+#if defined(EG_ISA_MVE)
+    for (; count >= 16; count -= 16) {
+        vstrbq_s8(to, vldrbq_s8(from));
+        to += 16;
+        from += 16;
+    }
+    if (count > 0) {
+        const mve_pred16_t rest = vctp8q((uint32_t)count);
+        vstrbq_p_s8(to, vldrbq_z_s8(from, rest), rest);
+    }
+#else
+    if (count > 0) {
+        memcpy(to, from, (size_t)count);
+    }
+#endif
+}
+
+EG_INLINE void eg_fill_run(int8_t *to, int32_t value, int32_t count) {
+#if defined(EG_ISA_MVE)
+    const int8x16_t all = vdupq_n_s8((int8_t)value);
+    for (; count > 0; count -= 16) {
+        vstrbq_p_s8(to, all, vctp8q((uint32_t)count));
+        to += 16;
+    }
+#else
+    if (count > 0) {
+        memset(to, value, (size_t)count);
+    }
+#endif
+}
+
+/* One column where the patch may stick out: of each row of the kernel what lies before, in and behind the input. ``pitch`` and
+ * ``tap``: bytes from one row, and tap, of the kernel to the next in the column; tap is channels where dilation_w is 1. */
+EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column, int32_t pitch,
+                            int32_t tap) {
     const int together = g->channels == g->in_c && g->dilation_w == 1;
     const int32_t taps = together ? g->kernel_w : 1; /* that lie in one piece */
     for (int32_t i = 0; i < g->kernel_h; i++) {
         const int32_t row = y + i * g->dilation_h;
         for (int32_t j = 0; j < g->kernel_w; j += taps) {
+            int8_t *to = column + i * pitch + j * tap;
             const int32_t place = x + j * g->dilation_w;
             const int32_t from = row >= 0 && row < g->in_h ? eg_clamp(-place, 0, taps) : taps;
-            const int32_t to = eg_clamp(g->in_w - place, from, taps);
-            memset(column, g->fill, (size_t)(from * g->channels));
-            if (from < to) {
-                memcpy(column + from * g->channels, in + (row * g->in_w + place + from) * g->in_c + g->first_c,
-                       (size_t)((to - from) * g->channels));
+            const int32_t past = eg_clamp(g->in_w - place, from, taps);
+            eg_fill_run(to, g->fill, from * g->channels);
+            to += from * g->channels;
+            if (from < past) {
+                eg_copy_run(to, in + (row * g->in_w + place + from) * g->in_c + g->first_c, (past - from) * g->channels);
+                to += (past - from) * g->channels;
             }
-            memset(column + to * g->channels, g->fill, (size_t)((taps - to) * g->channels));
-            column += taps * g->channels;
+            eg_fill_run(to, g->fill, (taps - past) * g->channels);
         }
     }
 }
@@ -66,10 +102,10 @@ EG_INLINE void eg_column(const struct eg_patch *g, const int8_t *in, int32_t y, 
         const int32_t piece = g->kernel_w * g->in_c;
         const int8_t *from = in + (y * g->in_w + x) * g->in_c;
         for (int32_t i = 0; i < g->kernel_h; i++) {
-            memcpy(column + i * piece, from + i * g->dilation_h * g->in_w * g->in_c, (size_t)piece);
+            eg_copy_run(column + i * piece, from + i * g->dilation_h * g->in_w * g->in_c, piece);
         }
     } else {
-        eg_column_edge(g, in, y, x, column);
+        eg_column_edge(g, in, y, x, column, g->kernel_w * g->channels, g->channels);
     }
 }
 

@@ -172,7 +172,11 @@ int eg_extension(struct eg_protocol *protocol, const char *command)
             say_failure("x-sync takes a number");
         }
     } else {
+#ifdef EG_GENERATION
+        return eg_speech(protocol, command);
+#else
         return 0;
+#endif
     }
     return 1;
 }

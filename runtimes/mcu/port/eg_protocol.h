@@ -47,6 +47,8 @@ void eg_protocol_store(struct eg_protocol *protocol, uint8_t byte);
 
 /* One command that begins with x-. 0: there is none of that name. */
 int eg_extension(struct eg_protocol *protocol, const char *command);
+/* The same of the commands of a model of sequences; there where the model is one (EG_GENERATION). */
+int eg_speech(struct eg_protocol *protocol, const char *command);
 /* The end of an x-data command. */
 void eg_end_of_data(struct eg_protocol *protocol);
 

@@ -82,7 +82,7 @@ void eg_sha512(const struct eg_bytes *parts, size_t count, uint8_t digest[EG_SHA
             }
         }
     }
-    /* Section 5.1.2: one bit, zeros, and the length in bits as the block's last 16 bytes, of which 8 are always zero. */
+    /* Section 5.1.2: one bit, zeros, and the length in bits as the last 16 bytes, of which 8 are always zero. */
     block[used++] = 0x80;
     if (used > sizeof block - 16) {
         while (used < sizeof block)

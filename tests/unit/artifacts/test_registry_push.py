@@ -196,6 +196,26 @@ def test_blob_of_another_size_in_the_registry_is_refused(server, tmp_path):
         push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
 
 
+@pytest.mark.parametrize("times", [3, 99])
+def test_registry_that_does_not_see_a_blob_for_a_moment_is_asked_again(server, tmp_path, times):
+    digest, left = bundle(tmp_path / "b"), [times]
+
+    def blind(handler):
+        if handler.command != "PUT" or "/manifests/" not in handler.path or not left[0]:
+            return False
+        left[0] -= 1
+        handler.body()
+        handler.answer(400, b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}')
+        return True
+
+    server.before = blind
+    if times < 8:
+        assert push_to(f"{server.host}/fw/kws:1", tmp_path / "b").digest == digest
+    else:
+        with pytest.raises(ToolMissingError, match="refuses a manifest"):
+            push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
+
+
 def test_registry_that_stores_another_manifest_is_refused(server, tmp_path):
     bundle(tmp_path / "b")
 

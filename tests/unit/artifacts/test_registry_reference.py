@@ -48,6 +48,8 @@ def test_reference_that_names_nothing_is_refused(text):
 def test_reference_names_a_folder_or_the_bundle_inside_it(tmp_path: Path):
     (tmp_path / "build" / "bundle").mkdir(parents=True)
     assert parse_reference(str(tmp_path / "build")).place == str(tmp_path / "build" / "bundle")
+    assert parse_reference(str(tmp_path / "build")).short_name == "build"
+    assert parse_reference("oci:/").short_name == "pulled"
     assert parse_reference(f"oci:{tmp_path}/store:1.0").tag == "1.0"
     assert parse_reference(f"oci:{tmp_path}/store:1.0").place == f"{tmp_path}/store"
     assert parse_reference(f"{tmp_path}/nowhere@sha256:{HEX}").digest == f"sha256:{HEX}"

@@ -133,6 +133,11 @@ def test_a_place_that_is_not_there(fleet: Fleet, tmp_path: Path) -> None:
         find_release("ftp://x", tmp_path / "state", **asked)  # type: ignore[arg-type]
 
 
+def test_a_place_that_drips_does_not_hold_the_device(fleet: Fleet) -> None:
+    with pytest.raises(ToolMissingError, match="takes too long"):
+        fleet.find(timeout_s=0)
+
+
 # -- attacks -----------------------------------------------------------------------------------------------------------
 
 

@@ -84,6 +84,9 @@ def test_runner_times_the_first_sample(runner: Path, model: Path, tmp_path: Path
     assert len(report["runs_ns"]) == 7
     assert all(value > 0 for value in report["runs_ns"])
     assert report["peak_resident_bytes"] > 1 << 20
+    assert report["cold_ns"] > report["load_ns"] + report["runs_ns"][0]
+    assert report["stream_ns"] >= sum(report["runs_ns"][1:])
+    assert 0 < report["stream_cpu_ns"] <= 2 * report["stream_ns"]
     assert len(read_tensors(tmp_path / "out")["y"]) == 1
     assert list(tmp_path.glob("profile*.json"))
 

@@ -197,6 +197,40 @@ def test_emitted_source_compiles_for_the_core(emitted: Emitted, tmp_path: Path, 
     assert (tmp_path / "model.o").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3"])
+@pytest.mark.parametrize("compiler", ["gcc", "arm-none-eabi-gcc"])
+def test_no_operator_is_optimized_away(tmp_path: Path, compiler: str, level: str) -> None:
+    """Input and output of the slices lie in one block, where gcc 12 takes such a function for one without effects."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not here")
+    tensors = [_tensor("x", 1, 42), _tensor("squashed", 1, 42), _tensor("first", 1, 20), _tensor("second", 1, 6)]
+    nodes = [
+        Node(name="squash", kind="lut", inputs=("x",), outputs=("squashed",), attributes={"function": "tanh"}),
+        *(
+            Node(
+                name=name,
+                kind="slice",
+                inputs=("squashed",),
+                outputs=(name,),
+                attributes={"begin": (0, 1), "size": (1, size), "strides": (1, stride)},
+            )
+            for name, size, stride in (("first", 20, 2), ("second", 6, 7))
+        ),
+    ]
+    graph = Graph(
+        name="model",
+        inputs=("x",),
+        outputs=("squashed", "first", "second"),
+        tensors={tensor.name: tensor for tensor in tensors},
+        nodes=tuple(nodes),
+    )
+    write(emit(graph, "c"), tmp_path)
+    subprocess.run([compiler, level, "-std=gnu99", "-S", "model.c"], check=True, cwd=tmp_path, timeout=100)
+    body = (tmp_path / "model.s").read_text().split("\neg_model_run:", 1)[1]
+    called = [name for name in ("eg_model_0_lut", "eg_model_1_slice", "eg_model_2_slice") if name in body]
+    assert called == ["eg_model_0_lut", "eg_model_1_slice", "eg_model_2_slice"]
+
+
 def test_picture_draws_every_block(emitted: Emitted, tmp_path: Path) -> None:
     import xml.etree.ElementTree as tree
 

@@ -120,6 +120,12 @@ def test_an_update_without_its_runtime_is_passed_over(device: Device) -> None:
     assert device.boot(prove=_failing("1.1.0", RuntimeMissingError("no onnxruntime"))) == "1.0.0"
 
 
+def test_a_slot_that_cannot_be_read_is_passed_over(device: Device) -> None:
+    device.install("1.1.0")
+    assert device.boot() == "1.1.0"
+    assert device.boot(prove=_failing("1.1.0", OSError(5, "Input/output error"))) == "1.0.0"
+
+
 def test_an_update_that_hangs_the_device_comes_to_its_end(device: Device) -> None:
     """The watchdog resets a device in the middle of the first boot: it is counted before it is tried."""
     device.install("1.1.0")

@@ -19,7 +19,7 @@ from edgegen.core.store import MANIFEST_TYPE, MAX_MANIFEST_BYTES, Store
 from edgegen_runtime.envelope import MAX_SIGNATURES
 
 if TYPE_CHECKING:
-    from edgegen.artifacts.keys import Signer
+    from edgegen.artifacts.keys import Signing
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -47,7 +47,7 @@ def payload(core_sha256: str, reference: str) -> bytes:
     return canonical_json({"critical": critical, "optional": {}})
 
 
-def add_signatures(store: Store, core_sha256: str, reference: str, signers: Sequence[Signer]) -> None:
+def add_signatures(store: Store, core_sha256: str, reference: str, signers: Sequence[Signing]) -> None:
     """Adds what is missing to the ``.sig`` image of a layout; a key that signed the same payload is left as it is."""
     tag = sig_tag(core_sha256)
     earlier = store.find(tag)

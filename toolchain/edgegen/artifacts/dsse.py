@@ -10,7 +10,7 @@ from edgegen.core.digests import canonical_json
 from edgegen_runtime.envelope import PAYLOAD_TYPE, STATEMENT_TYPE, to_be_signed
 
 if TYPE_CHECKING:
-    from edgegen.artifacts.keys import Signer
+    from edgegen.artifacts.keys import Signing
 
 
 def statement(name: str, sha256: str, predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def statement(name: str, sha256: str, predicate_type: str, predicate: Mapping[st
     }
 
 
-def sealed(document: Mapping[str, Any], signers: Sequence[Signer]) -> bytes:
+def sealed(document: Mapping[str, Any], signers: Sequence[Signing]) -> bytes:
     """The envelope of a statement, one signature a signer, as canonical JSON: one line, sorted keys."""
     payload = canonical_json(dict(document))
     return canonical_json(

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgegen.artifacts.policy import trusted_key
+from edgegen.artifacts.protected_key import protected_pem
 from edgegen.core.errors import BuildError, UsageError
 from edgegen_runtime.public_keys import ED25519, P256, PublicKey, parse_public_key
 
@@ -32,6 +34,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PRIVATE_MODE, _PUBLIC_MODE = 0o600, 0o644
 
 
+class Signing(Protocol):
+    """What signs: a key in a file, or one in a token."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The half to give away."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of ``message``: Ed25519's 64 bytes, or ECDSA with SHA-256 as DER."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
     """A private key that is ready to sign."""
@@ -40,10 +53,7 @@ class Signer:
     public: PublicKey
 
     def sign(self, message: bytes) -> bytes:
-        """The signature of ``message``: Ed25519's 64 bytes, or ECDSA with SHA-256 as DER.
-
-        Equal messages give equal signatures: Ed25519 by its nature, ECDSA by RFC 6979.
-        """
+        """See Signing. Equal messages give equal signatures: Ed25519 by its nature, ECDSA by RFC 6979."""
         if isinstance(self.private, Ed25519PrivateKey):
             return self.private.sign(message)
         return self.private.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
@@ -177,10 +187,10 @@ def public_pem(private: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes
 
 
 def _private_pem(private: Ed25519PrivateKey | ec.EllipticCurvePrivateKey, passphrase: bytes | None) -> bytes:
-    protection: serialization.KeySerializationEncryption = (
-        serialization.NoEncryption() if passphrase is None else serialization.BestAvailableEncryption(passphrase)
-    )
-    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+    form, clear = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    if passphrase is None:
+        return private.private_bytes(serialization.Encoding.PEM, form, clear)
+    return protected_pem(private.private_bytes(serialization.Encoding.DER, form, clear), passphrase)
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -37,6 +37,8 @@ _MAX_PAGES = 20
 _NEXT_PAGE = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _SETTLED = 2  # looks in a row, beyond the first, that must find the entry
 _MOST_ROUNDS = 60
+_UNKNOWN = b"BLOB_UNKNOWN"  # also the end of MANIFEST_BLOB_UNKNOWN
+_UNKNOWN_TRIES = 8
 
 
 class Registry:
@@ -215,7 +217,13 @@ class Registry:
         raise IntegrityError("too many artifacts are about one core", where=self.place, expected=f"<= {MAX_ENTRIES}")
 
     def _put(self, reference: str, manifest: Descriptor, data: bytes) -> None:
-        reply = self._requests.asked("PUT", f"manifests/{reference}", {"Content-Type": manifest.media_type}, data)
+        headers, dice = {"Content-Type": manifest.media_type}, random.Random()
+        for left in reversed(range(_UNKNOWN_TRIES)):
+            reply = self._requests.asked("PUT", f"manifests/{reference}", headers, data)
+            # Where others push the same blob at the same moment, a registry may not see for a moment what it has.
+            if not (left and reply.status in (400, 404) and _UNKNOWN in reply.body):
+                break
+            time.sleep(dice.uniform(*self._requests.patience.settle_s))
         if reply.status not in (200, 201, 202):
             raise self._requests.unexpected(reply.status, reply.body, "a manifest")
         # A registry that looks at subjects lists them by itself.

@@ -7,44 +7,28 @@ Connections are kept open and used again. Redirects of GET and HEAD are followed
 from __future__ import annotations
 
 import http.client
-import io
 import itertools
 import re
-import select
-import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from edgegen import __version__
-from edgegen.artifacts.registry_patience import BUSY, FAILURES, BusyError, Patience, TooSlowError
+from edgegen.artifacts.registry_connection import Connection, FilePart, Response
+from edgegen.artifacts.registry_patience import BUSY, FAILURES, BusyError, Patience
 from edgegen.artifacts.registry_reference import is_loopback
 from edgegen.artifacts.transfer import Descriptor
-from edgegen.core.errors import IntegrityError, ToolMissingError, UsageError
+from edgegen.core.errors import IntegrityError, UsageError
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 512 << 10
-_HEAD_BYTES = 1 << 20  # of an answer before its body, "100 Continue" and the like among it
-_SEND_BYTES = 64 << 10
-_BUFFER_BYTES = 256 << 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _IDLE_CONNECTIONS = 8
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilePart:
-    """A body that is read from a file while it is sent."""
-
-    path: Path
-    start: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +68,7 @@ class Reply:
 class Answer:
     """A server's answer: status and headers at once, the body as it is asked for."""
 
-    def __init__(self, response: _Response, url: str) -> None:
+    def __init__(self, response: Response, url: str) -> None:
         self._response = response
         self.url = url
         self.status = response.status
@@ -179,7 +163,7 @@ class Http:
         self.patience = patience
         self._trust = trust
         self._context: ssl.SSLContext | None = None
-        self._idle: dict[tuple[str, str], list[_Connection]] = {}
+        self._idle: dict[tuple[str, str], list[Connection]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -224,7 +208,7 @@ class Http:
                 connection.close()
             self._idle.clear()
 
-    def _connection(self, url: str) -> _Connection:
+    def _connection(self, url: str) -> Connection:
         parts = urlsplit(url)
         key = (parts.scheme, parts.netloc)
         with self._lock:
@@ -236,9 +220,9 @@ class Http:
                 connection.close()
             if self._context is None and parts.scheme == "https":
                 self._context = self._trust.context()
-        return _Connection(parts.scheme, parts.netloc, self.patience, self._context)
+        return Connection(parts.scheme, parts.netloc, self.patience, self._context)
 
-    def _give_back(self, connection: _Connection, response: _Response) -> None:
+    def _give_back(self, connection: Connection, response: Response) -> None:
         """Keeps a connection whose answer was read to its end; another's state is not known."""
         whole = response.isclosed() or response.length == 0
         response.close()
@@ -251,177 +235,6 @@ class Http:
                 idle.append(connection)
                 return
         connection.close()
-
-
-class _Paced(io.RawIOBase):
-    """What a socket receives, held to a rate and an amount.
-
-    The rate is taken over windows: a server may pause within one, but not drip for longer. Reading a header line by
-    line or a body chunk by chunk passes here, so there is no place where a drip could hide.
-    """
-
-    def __init__(self, sock: socket.socket, patience: Patience, first_s: float) -> None:
-        self._sock = sock
-        self._first_s = first_s
-        self._raw = sock.makefile("rb", buffering=0)
-        self._patience = patience
-        self._budget = _HEAD_BYTES
-        self._window_end = 0.0  # 0: nothing has arrived yet
-        self._in_window = 0
-
-    def allow(self, more_bytes: int) -> None:
-        self._budget += more_bytes
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._budget <= 0:
-            raise IntegrityError("a server sends data without an end", expected="an answer of the announced size")
-        while True:
-            now = time.monotonic()
-            if not self._window_end:
-                self._sock.settimeout(self._first_s)
-            elif now >= self._window_end:
-                self._next_window(now)
-                continue
-            else:
-                self._sock.settimeout(max(self._window_end - now, 0.01))
-            try:
-                count: int | None = self._raw.readinto(buffer)
-            except TimeoutError:
-                if not self._window_end:
-                    raise
-                # A file object refuses to read again once it timed out.
-                self._raw = self._sock.makefile("rb", buffering=0)
-                continue
-            if not self._window_end:
-                self._window_end = time.monotonic() + self._patience.window_s
-            self._in_window += count or 0
-            self._budget -= count or 0
-            return count
-
-    def _next_window(self, now: float) -> None:
-        least = self._patience.min_bytes_per_s * self._patience.window_s
-        if self._in_window < least:
-            if not self._in_window:
-                raise TimeoutError(f"nothing arrived for {self._patience.window_s:g} s")
-            raise TooSlowError(
-                "the server is too slow",
-                got=f"{self._in_window} bytes in {self._patience.window_s:g} s",
-                expected=f"at least {self._patience.min_bytes_per_s:g} bytes a second",
-                next_step="try again later, or from another place",
-            )
-        self._window_end, self._in_window = now + self._patience.window_s, 0
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer that is read through ``_Paced``."""
-
-    def __init__(self, sock: socket.socket, patience: Patience, method: str) -> None:
-        super().__init__(sock, method=method)
-        self.method_is_head = method == "HEAD"
-        self.fp.close()
-        first_s = patience.commit_s if method in ("PUT", "PATCH") else patience.answer_s
-        self._paced = _Paced(sock, patience, first_s)
-        self.fp = io.BufferedReader(self._paced, _BUFFER_BYTES)
-
-    def into(self, view: memoryview) -> int:
-        """Puts what has arrived into ``view``, one read of the socket at most; 0 at the end."""
-        if self.chunked:
-            data = self.read1(len(view))
-            view[: len(data)] = data
-            return len(data)
-        if self.length is not None:
-            view = view[: self.length]
-        if self.fp is None or not len(view):
-            return 0
-        count: int = self.fp.readinto1(view)
-        if self.length is not None:
-            self.length -= count
-        return count
-
-    def allow(self, body_bytes: int) -> None:
-        """Lets a body of this size arrive, and what a chunked one adds to it."""
-        self._paced.allow(8 * body_bytes if self.chunked else body_bytes)
-
-
-class _Connection:
-    """One connection, used for one request after another."""
-
-    def __init__(self, scheme: str, netloc: str, patience: Patience, context: ssl.SSLContext | None) -> None:
-        self.key = (scheme, netloc)
-        self._patience = patience
-        if scheme == "https":
-            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                netloc, timeout=patience.connect_s, context=context
-            )
-        else:
-            self._http = http.client.HTTPConnection(netloc, timeout=patience.connect_s)
-
-    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | FilePart) -> _Response:
-        """Sends a request and reads the head of its answer."""
-        try:
-            return self._exchange(method, url, headers, body)
-        except (OSError, http.client.HTTPException, ToolMissingError, IntegrityError):
-            self.close()
-            raise
-
-    def is_quiet(self) -> bool:
-        """Whether an idle connection still stands: one that has something to read was ended by the server."""
-        return self._http.sock is not None and not select.select([self._http.sock], [], [], 0)[0]
-
-    def close(self) -> None:
-        """Ends it."""
-        self._http.close()
-
-    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | FilePart) -> _Response:
-        parts = urlsplit(url)
-        if self._http.sock is None:
-            self._http.connect()
-            assert self._http.sock is not None
-            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock: socket.socket = self._http.sock
-        sock.settimeout(self._patience.window_s)
-        size = body.size_bytes if isinstance(body, FilePart) else len(body)
-        lines = [f"{method} {parts.path or '/'}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in {"Host": parts.netloc, **headers}.items()]
-        if size or method in ("POST", "PUT", "PATCH"):
-            lines.append(f"Content-Length: {size}")
-        head = "\r\n".join(lines)
-        if any(line.count("\n") or line.count("\r") for line in lines) or not head.isascii():
-            raise IntegrityError("an address holds what none may hold", where=url)
-        try:
-            sock.sendall(f"{head}\r\n\r\n".encode())
-            self._send(sock, body)
-        except (BrokenPipeError, ConnectionResetError):
-            # A server may refuse a body before it has read it; what it says then is worth more than the broken pipe.
-            return self._answer(sock, method)
-        return self._answer(sock, method)
-
-    def _send(self, sock: socket.socket, body: bytes | FilePart) -> None:
-        if isinstance(body, bytes):
-            sock.sendall(body)
-            return
-        left = body.size_bytes
-        with body.path.open("rb", buffering=0) as stream:
-            stream.seek(body.start)
-            while left:
-                chunk = stream.read(min(_SEND_BYTES, left))
-                if not chunk:
-                    raise IntegrityError("a file became shorter while it was sent", where=str(body.path))
-                # A piece has the whole window to go out: the least rate that is taken from us.
-                sock.sendall(chunk)
-                left -= len(chunk)
-
-    def _answer(self, sock: socket.socket, method: str) -> _Response:
-        response = _Response(sock, self._patience, method)
-        response.begin()
-        return response
 
 
 def _followed(url: str, target: str) -> str:

@@ -42,7 +42,8 @@ class Reference:
     @property
     def short_name(self) -> str:
         """A folder's name to pull into."""
-        return (self.name or self.place).rstrip("/").rsplit("/", 1)[-1] or "pulled"
+        parts = [part for part in (self.name or self.place).split("/") if part not in ("", ".", "..", "~", BUNDLE_DIR)]
+        return parts[-1] if parts else "pulled"
 
     def text(self) -> str:
         """As it would be written again."""

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from urllib.parse import urljoin, urlsplit
 
 from edgegen.artifacts.registry_auth import Authorization
-from edgegen.artifacts.registry_http import Answer, FilePart, Http, Reply, plain_fallback
+from edgegen.artifacts.registry_connection import FilePart
+from edgegen.artifacts.registry_http import Answer, Http, Reply, plain_fallback
 from edgegen.artifacts.registry_patience import FAILURES, Attempts
 from edgegen.core.errors import EdgegenError, IntegrityError, ToolMissingError
 from edgegen.core.store import MAX_MANIFEST_BYTES

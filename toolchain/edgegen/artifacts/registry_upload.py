@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edgegen.artifacts.parse import strict_json
-from edgegen.artifacts.registry_http import FilePart, Reply
+from edgegen.artifacts.registry_connection import FilePart
+from edgegen.artifacts.registry_http import Reply
 from edgegen.artifacts.registry_patience import FAILURES
 from edgegen.artifacts.registry_requests import Requests
 from edgegen.artifacts.sealed import read_bounded

@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgegen.artifacts import cosign
 from edgegen.artifacts.contents import MAX_RESULT_BYTES
 from edgegen.artifacts.dsse import sealed
-from edgegen.artifacts.keys import Signer
 from edgegen.artifacts.layout import (
     BUNDLE_TYPE,
     ENVELOPE_TYPE,
@@ -47,6 +46,9 @@ from edgegen.core.store import Store
 from edgegen_runtime.strict import RefusedError
 from edgegen_runtime.trust import CORE_ENVELOPE, EVIDENCE_ENVELOPE, VerdictLine, find_signers
 
+if TYPE_CHECKING:
+    from edgegen.artifacts.keys import Signing
+
 _EXCHANGE = 2  # renameat2(2)'s RENAME_EXCHANGE
 _HERE = -100  # openat(2)'s AT_FDCWD
 
@@ -64,7 +66,7 @@ class SignedBundle:
 
 def sign_bundle(
     bundle_dir: Path,
-    signers: Sequence[Signer],
+    signers: Sequence[Signing],
     *,
     moment: Moment,
     with_cosign: bool = False,
@@ -134,7 +136,7 @@ def moment_of_signing(expires_days: int | None) -> Moment:
     )
 
 
-def _missing(verified: Verified, signers: Sequence[Signer], moment: Moment) -> list[Signer]:
+def _missing(verified: Verified, signers: Sequence[Signing], moment: Moment) -> list[Signing]:
     """The keys, each once, that have no signature in the bundle that says the same and still counts."""
     current = [claim for claim in verified.claims if claim.expires_on == moment.expires_on or moment.expires_on is None]
     try:
@@ -145,7 +147,7 @@ def _missing(verified: Verified, signers: Sequence[Signer], moment: Moment) -> l
 
 
 def _envelopes(
-    verified: Verified, bill: Mapping[str, Any], lines: Sequence[VerdictLine], moment: Moment, signer: Signer
+    verified: Verified, bill: Mapping[str, Any], lines: Sequence[VerdictLine], moment: Moment, signer: Signing
 ) -> dict[str, bytes]:
     manifest, subjects = verified.manifest, verified.subjects
     envelopes = {CORE_ENVELOPE: sealed(core_statement(manifest, subjects, bill, lines, moment), [signer])}

@@ -222,7 +222,7 @@ def read_manifest(data: bytes, digest: str, where: str) -> Manifest:
 
 
 def read_image(data: bytes, where: str) -> list[Descriptor]:
-    """The blobs of an image whose layers have no names, as cosign's signatures are.
+    """Config and layers of an image whose layers have no names, as cosign's signatures are; digests may repeat.
 
     Raises:
         IntegrityError: no image, or more than 64 layers.
@@ -232,8 +232,7 @@ def read_image(data: bytes, where: str) -> list[Descriptor]:
     config, layers = table.get("config"), table.get("layers")
     if not isinstance(config, dict) or not _are_tables(layers) or len(layers) > MAX_LAYERS:
         raise IntegrityError("this is no image, or has too many layers", where=where, expected=f"<= {MAX_LAYERS}")
-    found = [read_descriptor(item, where) for item in (config, *layers)]
-    return list({item.digest: item for item in found}.values())
+    return [read_descriptor(item, where) for item in (config, *layers)]
 
 
 def read_index(data: bytes, where: str) -> list[Descriptor]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegen.artifacts.contents import MAX_DOCUMENT_BYTES, MAX_RESULT_BYTES, read_bundle_manifest
-from edgegen.artifacts.layout import EVIDENCE_TYPE, MANIFEST, SBOM, SIGNATURE_TYPE, VERDICTS
+from edgegen.artifacts.layout import EVIDENCE_TYPE, MANIFEST, SBOM, SIGNATURE_TYPE, TRAINING_TYPE, VERDICTS
 from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.registry_patience import FAILURES, Attempts, Patience
 from edgegen.artifacts.transfer import (
@@ -22,6 +22,9 @@ from edgegen.artifacts.transfer_parts import Found, find_bundle
 from edgegen.core.errors import IntegrityError
 from edgegen.core.records import write_record
 from edgegen.core.store import INDEX_TYPE
+from edgegen_runtime.envelope import MAX_ENVELOPE_BYTES
+from edgegen_runtime.strict import RefusedError
+from edgegen_runtime.trust import TIME_FORM, Subjects, read_claim
 
 RESULT = "result.json"
 
@@ -75,7 +78,7 @@ def _bundle(source: Source, found: Found, patience: Patience) -> dict[str, Any]:
         "verdicts_of_the_moment": _of_the_moment(verdicts, result),
         "data": _data(bill),
         "about": [_about(item) for item in found.about],
-        "signatures": sum(item.artifact_type == SIGNATURE_TYPE for item in found.about),
+        "signatures": [_signature(item, found, read) for item in found.about if item.artifact_type == SIGNATURE_TYPE],
         "cosign": found.cosign is not None,
         "others": [
             {"artifact_type": item.artifact_type, "digest": item.digest, "size_bytes": item.size_bytes}
@@ -108,6 +111,25 @@ class _Reader:
                 return checked_bytes(data, blob.digest, "a file", f"{self._source.place}, {title}")
             except FAILURES as error:
                 attempts.failed(error)
+
+
+def _signature(signature: Manifest, found: Found, read: _Reader) -> dict[str, Any]:
+    """Which keys are said to have signed, and when: no key was asked whether it is so."""
+    digests = {item.artifact_type: item.descriptor.hex for item in found.about}
+    subjects = Subjects(
+        core=found.core.descriptor.hex, evidence=digests.get(EVIDENCE_TYPE), training=digests.get(TRAINING_TYPE)
+    )
+    files = {title: read.document(signature, title, MAX_ENVELOPE_BYTES) for title in signature.layers}
+    try:
+        claim = read_claim(files, subjects)
+    except RefusedError as error:
+        return {"digest": signature.descriptor.digest, "refused": str(error)}
+    return {
+        "digest": signature.descriptor.digest,
+        "keys": sorted(claim.core.signatures),
+        "signed_on": claim.signed_on.strftime(TIME_FORM),
+        "expires_on": None if claim.expires_on is None else claim.expires_on.strftime(TIME_FORM),
+    }
 
 
 def _of_the_moment(verdicts: Mapping[str, Any], result: Mapping[str, Any] | None) -> list[dict[str, Any]]:

@@ -114,30 +114,30 @@ def check_target(manifest: BundleManifest, target: str | None, where: str) -> No
 
 def _with_referrers(source: Source, core: Manifest) -> Found:
     digest = core.descriptor.digest
-    about: dict[str, Manifest] = {}
-    others: list[Descriptor] = []
     listed = source.referrers(digest)
-    for entry in listed:
-        if entry.artifact_type not in (*PARTS, SIGNATURE_TYPE):
-            others.append(entry)
-            continue
-        where = f"{source.place}, {entry.digest}"
-        manifest = read_manifest(source.manifest(entry.digest), entry.digest, where)
-        if manifest.artifact_type != entry.artifact_type or manifest.subject != digest:
-            raise IntegrityError(
-                "an artifact is not about the core that lists it", where=where, got=manifest.subject, expected=digest
-            )
-        # Of evidence and training the last one counts, of signatures each.
-        about[manifest.artifact_type if manifest.artifact_type in PARTS else entry.digest] = manifest
-    if len(about) > MAX_SIGNATURES + len(PARTS):
+    signatures = [entry for entry in listed if entry.artifact_type == SIGNATURE_TYPE]
+    if len(signatures) > MAX_SIGNATURES:
         raise IntegrityError("too many signatures", where=source.place, expected=f"<= {MAX_SIGNATURES}")
+    # Of evidence and training the last one counts, of signatures each.
+    parts = {entry.artifact_type: entry for entry in listed if entry.artifact_type in PARTS}
+    wanted = [*parts.values(), *signatures]
     return Found(
         core=core,
-        about=tuple(about.values()),
+        about=tuple(_about(source, entry, digest) for entry in wanted),
         cosign=_cosign(source, core),
-        others=tuple(others),
+        others=tuple(entry for entry in listed if entry.artifact_type not in (*PARTS, SIGNATURE_TYPE)),
         names={item.digest: item.annotations[REF_NAME] for item in listed if REF_NAME in item.annotations},
     )
+
+
+def _about(source: Source, entry: Descriptor, core: str) -> Manifest:
+    where = f"{source.place}, {entry.digest}"
+    manifest = read_manifest(source.manifest(entry.digest), entry.digest, where)
+    if manifest.artifact_type != entry.artifact_type or manifest.subject != core:
+        raise IntegrityError(
+            "an artifact is not about the core that lists it", where=where, got=manifest.subject, expected=core
+        )
+    return manifest
 
 
 def _cosign(source: Source, core: Manifest) -> tuple[Descriptor, bytes, tuple[Descriptor, ...]] | None:

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgegen.artifacts.cosign import sig_tag
+from edgegen.artifacts.cosign import SIGNATURE, sig_tag
 from edgegen.artifacts.layout import BundleManifest
 from edgegen.artifacts.layout_source import FolderFiles, LayoutSource
 from edgegen.artifacts.registry_reference import tag_of_version
@@ -161,12 +161,12 @@ def _hand_over_cosign(
     image: tuple[Descriptor, bytes, Sequence[Descriptor]], tag: str, destination: Destination
 ) -> None:
     """All of cosign's signatures share one tag: those of others must not be lost."""
-    descriptor, data, blobs = image
+    descriptor, data, ours = image
     there = destination.find(tag)
     if there is not None and there.descriptor.digest != descriptor.digest:
-        # A config is made anew with each signature; the payloads are what counts.
-        theirs = {item.digest for item in read_image(there.data, f"{destination.place}:{tag}")[1:]}
-        if theirs - {item.digest for item in blobs}:
+        theirs = read_image(there.data, f"{destination.place}:{tag}")
+        # All payloads about a core may be one: what tells signatures apart is the annotation.
+        if {item.annotations.get(SIGNATURE) for item in theirs} - {item.annotations.get(SIGNATURE) for item in ours}:
             raise UsageError(
                 "the place has signatures of cosign's that the bundle does not",
                 where=f"{destination.place}:{tag}",

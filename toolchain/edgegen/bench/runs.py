@@ -114,10 +114,15 @@ def here() -> dict[str, str]:
     }
 
 
-def machine_of(*, kind: str, core: str, emulated: bool) -> dict[str, str]:
-    """The machine of a device's figures: an emulated core is the same everywhere; another kind's core names it."""
+def machine_of(*, kind: str, core: str, emulated: bool, tools: Mapping[str, str]) -> dict[str, str]:
+    """The machine of a device's figures: an emulated core is the same everywhere, a board is itself.
+
+    Args:
+        tools: as the device's identity tells them; a board's name and processors are among them.
+    """
     own = here() if kind in ("host", "gpu") else {}
-    return {"core": core, "emulated": "yes" if emulated else "no", **own}
+    board = {name: tools[name] for name in ("board", "board-core") if name in tools}
+    return {"core": core, "emulated": "yes" if emulated else "no", **board, **own}
 
 
 def run_of_result(document: Mapping[str, Any], *, when: str, commit: str = "", dirty: bool = False) -> Run:
@@ -138,6 +143,7 @@ def run_of_result(document: Mapping[str, Any], *, when: str, commit: str = "", d
         )
     chosen = document.get("chosen") or {}
     counted = candidate.get("counted") or None
+    tools = {str(name): str(version) for name, version in document["environment"].get("tools", {}).items()}
     kind, core, emulated = str(device.get("kind")), str(device.get("core")), bool(device.get("emulated"))
     return Run(
         when=when,
@@ -148,8 +154,8 @@ def run_of_result(document: Mapping[str, Any], *, when: str, commit: str = "", d
         runtime=str(candidate["runtime"]),
         device=kind,
         core=core,
-        machine=machine_of(kind=kind, core=core, emulated=emulated),
-        tools={str(name): str(version) for name, version in document["environment"].get("tools", {}).items()},
+        machine=machine_of(kind=kind, core=core, emulated=emulated, tools=tools),
+        tools=tools,
         commit=commit,
         dirty=dirty,
         bundle_digest=chosen.get("bundle_digest"),

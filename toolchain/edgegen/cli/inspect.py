@@ -63,8 +63,15 @@ def _show(bundle: Mapping[str, Any]) -> None:
         click.echo(f"  {_plain(item.get('budget'))}: {_plain(item.get('status'))}{value}{limit}{kind}")
     for item in bundle["data"]:
         click.echo(f"\ndata {_plain(item['name'])}: {_plain(', '.join(item['licences']) or 'no licence told')}")
-    cosign = ", and cosign's form of them" if bundle["cosign"] else ""
-    click.echo(f"\nsigned: {bundle['signatures'] or 'no'} signature(s){cosign}; edgegen verify tells whose")
+    click.echo("" if bundle["signatures"] else "\nno signature")
+    for item in bundle["signatures"]:
+        if "refused" in item:
+            click.echo(f"signature that does not count: {_plain(item['refused'])}")
+        else:
+            until = "" if item["expires_on"] is None else f", until {item['expires_on']}"
+            click.echo(f"signed {item['signed_on']}{until} by key {_plain(', '.join(item['keys']))} (not checked here)")
+    if bundle["cosign"]:
+        click.echo("cosign's form of signatures is there too")
     for item in bundle["others"]:
         click.echo(f"also about it: {_plain(item['artifact_type'])} {item['digest']}")
 

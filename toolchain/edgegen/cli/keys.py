@@ -9,6 +9,7 @@ import click
 
 from edgegen.cli.console import output_options, print_json
 from edgegen.cli.passphrase import passphrase_option, passphrase_source
+from edgegen.cli.signers import TOKEN, opened
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load
 
@@ -64,9 +65,12 @@ def new(
 )  # fmt: skip
 @output_options
 def show(key: str, folder: Path | None, follows: Path | None, as_json: bool, quiet: bool) -> None:
-    """Show a public key: KEY is its name in the folder, or a .pub file."""
+    """Show a public key: KEY is its name in the folder, a .pub file, or the pkcs11: URI of a key in a token."""
     from edgegen.artifacts.policy import trusted_key
 
+    if key.startswith(TOKEN):
+        _show_token(key, as_json=as_json)
+        return
     path = Path(key) if key.endswith(".pub") else _folder(folder) / f"{key}.pub"
     public = trusted_key(path).key
     if follows is not None:
@@ -136,6 +140,18 @@ def rotate(
     fresh = load_signer(made.private_path, lambda: secret or b"")
     replace_file(place / f"{following}{SUFFIX}", handover(old, fresh, following, moment_of_signing(None).signed_on))
     _show(made, as_json=as_json)
+
+
+def _show_token(uri: str, *, as_json: bool) -> None:
+    from edgegen_runtime.public_keys import public_pem
+
+    with opened([uri], None) as (signer,):
+        public = signer.public
+    if as_json:
+        document = {"schema_version": 1, "name": uri, "type": public.kind, "key_id": public.key_id}
+        print_json({**document, "public_file": None, "pem": public_pem(public)})
+        return
+    click.echo(public_pem(public), nl=False)  # nothing else: to be redirected into a .pub file
 
 
 def _folder(folder: Path | None) -> Path:

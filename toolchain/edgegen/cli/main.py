@@ -37,6 +37,7 @@ COMMANDS = {
     "advise": ("edgegen.cli.advise:command", "Propose families and sizes for a task, ranked by what was measured."),
     "bench": ("edgegen.cli.bench:command", "Measure a bundle again, or fit a target's cost model to a device."),
     "bisect": ("edgegen.cli.bisect:command", "Find the commit, or the step of a recipe, that made a figure worse."),
+    "trend": ("edgegen.cli.trend:command", "How figures moved over time, as a page, a data file or JSON."),
     "gate": ("edgegen.cli.gate:command", "Judge builds by their budgets and against a baseline, for CI."),
     "keys": ("edgegen.cli.keys:command", "Make, show, list and follow up signing keys."),
     "sign": ("edgegen.cli.sign:command", "Vouch for a bundle that kept its budgets."),

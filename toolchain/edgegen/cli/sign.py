@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from edgegen.cli.console import output_options, print_json
-from edgegen.cli.passphrase import passphrase_option, passphrase_source
-from edgegen.core.lazy import load
+from edgegen.cli.passphrase import passphrase_option
 
 
 @click.command(epilog="Example: edgegen sign build/raspberrypi5 --key ~/.config/edgegen/keys/release.key")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path),
-    help="A private key (edgegen keys new). May be repeated: each signs.",
+    "--key", "keys", multiple=True, required=True, metavar="FILE|pkcs11:URI",
+    help="A private key (edgegen keys new), or one in a token. May be repeated: each signs.",
 )  # fmt: skip
 @passphrase_option
 @click.option(
@@ -26,7 +25,7 @@ from edgegen.core.lazy import load
 @output_options
 def command(
     bundle: Path,
-    keys: tuple[Path, ...],
+    keys: tuple[str, ...],
     passphrase_file: Path | None,
     expires_days: int | None,
     cosign: bool,
@@ -35,18 +34,13 @@ def command(
     quiet: bool,
 ) -> None:
     """Sign a bundle: BUNDLE is a build's folder, or the bundle/ inside it. What failed a budget is not signed."""
-    signer = load("edgegen.artifacts.keys:load_signer", extra="trust")
     from edgegen.artifacts.sign import moment_of_signing, sign_bundle
+    from edgegen.cli.signers import opened
 
     inside = bundle / "bundle" if (bundle / "bundle").is_dir() else bundle
-    signers = [signer(path, passphrase_source(passphrase_file, path.name)) for path in keys]
-    signed = sign_bundle(
-        inside,
-        signers,
-        moment=moment_of_signing(expires_days),
-        with_cosign=cosign,
-        reference=reference,
-    )
+    moment = moment_of_signing(expires_days)
+    with opened(keys, passphrase_file) as signers:
+        signed = sign_bundle(inside, signers, moment=moment, with_cosign=cosign, reference=reference)
     if as_json:
         document = {
             "schema_version": 1,

@@ -198,7 +198,7 @@ def run_of(
         runtime=manifest.runtime,
         device=identity.kind,
         core=identity.core,
-        machine=machine_of(kind=identity.kind, core=identity.core, emulated=identity.emulated),
+        machine=machine_of(kind=identity.kind, core=identity.core, emulated=identity.emulated, tools=identity.tools),
         tools=dict(identity.tools),
         commit=commit,
         dirty=dirty,

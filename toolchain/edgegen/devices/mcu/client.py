@@ -10,12 +10,33 @@ import itertools
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from edgegen.core.errors import BuildError, ToolMissingError
+from edgegen.devices.mcu.answers import (
+    LAP,
+    MODEL,
+    NAME,
+    NUMBER,
+    OUTPUT,
+    PROFILE,
+    STACK,
+    TICKS,
+    TOKEN,
+    UNKNOWN,
+    DamagedError,
+    checked,
+    done,
+    fact,
+    first,
+    floats,
+    match,
+    same,
+    shown,
+)
 from edgegen.links.serial import LineLink
 
 MAX_LINE_BYTES = 1 << 20
@@ -26,25 +47,10 @@ _MOST_LINES = 1 << 18
 _ATTEMPTS = 3
 _SHORT_S = 5.0
 _QUIET_S = 0.2
+_TOKENS_A_LINE = 10  # a command has at most 80 characters
 _DB_BYTES = 31  # what MLPerf Tiny's own runner sends a line
-_CHECKED = re.compile(r"(x-.*) #([0-9a-f]{8})")
-_FACT = re.compile(r"x-info-([a-z]+)-(.*)")
-_OUTPUT = re.compile(r"x-out-([0-9]{1,10})-((?:[0-9a-f]{2})+)")
-_TICKS = re.compile(r"x-ticks-([0-9]{1,20})")
-_STACK = re.compile(r"x-stack-([0-9]{1,10})")
-_PROFILE = re.compile(r"x-prof-([0-9]{1,10})-\[((?:[0-9]{1,20},?)+)\]")
-_LAP = re.compile(r"m-lap-us-([0-9]{1,20})")
-_RESULTS = re.compile(r"m-results-\[([^]]+)\]")
-_NAME = re.compile(r"m-name-dut-\[([^]]*)\]")
-_MODEL = re.compile(r"m-model-\[([^]]*)\]")
-_NUMBER = re.compile(r"[0-9]{1,20}")
-_UNKNOWN = "e-[Unknown command: x-info]"
 _FAULT = "x-fault-"
 T = TypeVar("T")
-
-
-class _DamagedError(Exception):
-    """What came is not what was asked for: ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +109,7 @@ class McuClient:
         """Who made the device, and which model it runs."""
 
         def ask() -> tuple[str, str]:
-            name, model = _first(_NAME, self._command("name")), _first(_MODEL, self._command("profile"))
+            name, model = first(NAME, self._command("name")), first(MODEL, self._command("profile"))
             return name[0], model[0]
 
         return self._tried("name", ask)
@@ -119,12 +125,12 @@ class McuClient:
         def send() -> None:
             said = self._command(f"db load {len(block)}")
             if f"m-[Expecting {len(block)} bytes]" not in said:
-                raise _DamagedError(_shown(said))
+                raise DamagedError(shown(said))
             last: Sequence[str] = ()
             for begin in range(0, len(block), _DB_BYTES):
                 last = self._command(f"db {block[begin : begin + _DB_BYTES].hex()}")
             if "m-load-done" not in last:
-                raise _DamagedError(_shown(last))
+                raise DamagedError(shown(last))
 
         self._tried("db load", send)
 
@@ -134,7 +140,7 @@ class McuClient:
         def ask() -> bytes:
             pairs = "".join(line.removeprefix("m-buffer") for line in self._command("db print")).replace("-", "")
             if len(pairs) != 2 * count or not re.fullmatch(r"[0-9a-f]*", pairs):
-                raise _DamagedError(f"{len(pairs)} digits")
+                raise DamagedError(f"{len(pairs)} digits")
             return bytes.fromhex(pairs)
 
         return self._tried("db print", ask)
@@ -150,10 +156,10 @@ class McuClient:
 
         def ask() -> Timed:
             said = self._command(f"infer {runs} {warm_ups}", self._timeout_s)
-            laps = [int(found[1]) for line in said if (found := _LAP.fullmatch(line))]
-            results = _floats(said)
-            if len(laps) != 2 or laps[1] < laps[0] or results != _floats(self._command("results")):
-                raise _DamagedError(_shown(said))
+            laps = [int(found[1]) for line in said if (found := LAP.fullmatch(line))]
+            results = floats(said)
+            if len(laps) != 2 or laps[1] < laps[0] or results != floats(self._command("results")):
+                raise DamagedError(shown(said))
             return Timed(microseconds=laps[1] - laps[0], results=results)
 
         return self._tried("infer", ask)
@@ -166,10 +172,10 @@ class McuClient:
         def ask() -> Facts | None:
             said = self._command("x-info", refused=True)
             # Twice, because a command that was damaged on its way is unknown to every device.
-            if said == [_UNKNOWN] == self._command("x-info", refused=True):
+            if said == [UNKNOWN] == self._command("x-info", refused=True):
                 return None
-            found = dict(_fact(line) for line in _checked(said))
-            number = {name: int(text) for name, text in found.items() if _NUMBER.fullmatch(text)}
+            found = dict(fact(line) for line in checked(said))
+            number = {name: int(text) for name, text in found.items() if NUMBER.fullmatch(text)}
             try:
                 return Facts(
                     digest=found["digest"].strip("[]"),
@@ -185,7 +191,7 @@ class McuClient:
                     place=number["place"],
                 )
             except KeyError as error:
-                raise _DamagedError(f"no {error}") from error
+                raise DamagedError(f"no {error}") from error
 
         facts = self._tried("x-info", ask)
         self._line = 0 if facts is None else min(max(facts.data_bytes, 1), 1 << 16)
@@ -199,7 +205,7 @@ class McuClient:
             last: Sequence[str] = ()
             for begin in range(0, len(block), self._line or _DB_BYTES):
                 last = self._command(f"x-data {block[begin : begin + (self._line or _DB_BYTES)].hex()}")
-            _done(last)
+            done(last)
 
         self._tried("x-load", send)
 
@@ -209,7 +215,7 @@ class McuClient:
         def send() -> None:
             self._announce(block)
             place()
-            _done(self._command("x-placed"))
+            done(self._command("x-placed"))
 
         self._tried("x-placed", send)
 
@@ -221,16 +227,16 @@ class McuClient:
         """
 
         def ask() -> tuple[bytes, int]:
-            said = _checked(self._command("x-run", self._timeout_s))
+            said = checked(self._command("x-run", self._timeout_s))
             block = bytearray()
             for line in said[:-1]:
-                begin, digits = _match(_OUTPUT, line)
+                begin, digits = match(OUTPUT, line)
                 if int(begin) != len(block):
-                    raise _DamagedError(f"output from {begin} after {len(block)} bytes")
+                    raise DamagedError(f"output from {begin} after {len(block)} bytes")
                 block += bytes.fromhex(digits)
             if len(block) != output_bytes or not said:
-                raise _DamagedError(f"{len(block)} bytes of output where {output_bytes} were expected")
-            return bytes(block), int(_match(_TICKS, said[-1])[0])
+                raise DamagedError(f"{len(block)} bytes of output where {output_bytes} were expected")
+            return bytes(block), int(match(TICKS, said[-1])[0])
 
         return self._tried("x-run", ask)
 
@@ -239,23 +245,51 @@ class McuClient:
 
         def ask() -> list[int]:
             ticks: list[int] = []
-            for line in _checked(self._command("x-prof")):
-                begin, numbers = _match(_PROFILE, line)
+            for line in checked(self._command("x-prof")):
+                begin, numbers = match(PROFILE, line)
                 if int(begin) != len(ticks):
-                    raise _DamagedError(f"operators from {begin} after {len(ticks)}")
+                    raise DamagedError(f"operators from {begin} after {len(ticks)}")
                 ticks += [int(number) for number in numbers.split(",") if number]
             if len(ticks) != operators:
-                raise _DamagedError(f"{len(ticks)} operators where {operators} were expected")
+                raise DamagedError(f"{len(ticks)} operators where {operators} were expected")
             return ticks
 
         return self._tried("x-prof", ask)
+
+    def forget(self) -> None:
+        """A model of sequences forgets what it has read.
+
+        Raises:
+            ToolMissingError: it is none, or the device does not answer.
+        """
+        self._tried("x-reset", lambda: same(self._command("x-reset"), "x-read-0"))
+
+    def read_tokens(self, tokens: Sequence[int], before: int) -> None:
+        """Reads tokens, of which so many were read ``before``. What a damaged answer leaves unknown is an error."""
+        for begin in range(0, len(tokens), _TOKENS_A_LINE):
+            piece = tokens[begin : begin + _TOKENS_A_LINE]
+            before += len(piece)
+            said = self._once(f"x-read {' '.join(map(str, piece))}")
+            self._whole("x-read", lambda said=said, count=before: same(said, f"x-read-{count}"))  # type: ignore[misc]
+
+    def write_tokens(self, count: int, seed: int, ratio: int) -> Iterator[int]:
+        """Tokens that the device writes, each as soon as it comes; ``ratio`` is of ``wiring.Wiring``.
+
+        Raises:
+            ToolMissingError: the device does not answer, or an answer came damaged: what it has read is then unknown.
+        """
+        self._link.write(f"x-gen {count} {seed} {ratio}%".encode())
+        for _ in range(count):
+            line = self._read(time.monotonic() + self._timeout_s)
+            yield self._whole("x-gen", lambda line=line: int(match(TOKEN, checked([line])[0])[0]))  # type: ignore[misc]
+        self._whole("x-gen", lambda: match(TICKS, checked(self._answer(_SHORT_S))[0]))
 
     def stack_bytes(self) -> int:
         """High water of the stack since power-up."""
 
         def ask() -> int:
-            said = _checked(self._command("x-stack"))
-            return int(_match(_STACK, said[0] if said else "")[0])
+            said = checked(self._command("x-stack"))
+            return int(match(STACK, said[0] if said else "")[0])
 
         return self._tried("x-stack", ask)
 
@@ -280,10 +314,28 @@ class McuClient:
 
     # -- how -----------------------------------------------------------------------------------------------------
 
+    def _once(self, text: str) -> list[str]:
+        """The answer to a command that must not be given twice."""
+        self._link.write(f"{text}%".encode())
+        return self._answer(self._timeout_s)
+
+    def _whole(self, what: str, take: Callable[[], T]) -> T:
+        """What ``take`` finds in an answer that cannot be asked for again."""
+        try:
+            return take()
+        except (DamagedError, IndexError) as error:
+            self.synchronize()
+            raise ToolMissingError(
+                f"the answer to {what!r} came damaged",
+                where=self._name,
+                got=error,
+                next_step="begin the text again",
+            ) from error
+
     def _announce(self, block: bytes) -> None:
-        said = _checked(self._command(f"x-load {len(block)} {zlib.crc32(block):08x}"))
+        said = checked(self._command(f"x-load {len(block)} {zlib.crc32(block):08x}"))
         if said != [f"x-load-{len(block)}"]:
-            raise _DamagedError(_shown(said))
+            raise DamagedError(shown(said))
 
     def _command(self, text: str, timeout_s: float = _SHORT_S, *, refused: bool = False) -> list[str]:
         """The answer's lines without ``m-ready``; an ``e-[...]`` among them raises, unless it may be ``refused``."""
@@ -291,7 +343,7 @@ class McuClient:
         lines = self._answer(timeout_s)
         error = next((line for line in lines if line.startswith("e-[")), None)
         if error is not None and not refused:
-            raise _DamagedError(error)
+            raise DamagedError(error)
         return lines
 
     def _answer(self, timeout_s: float) -> list[str]:
@@ -323,7 +375,7 @@ class McuClient:
         for _ in range(_ATTEMPTS):
             try:
                 return ask()
-            except _DamagedError as error:
+            except DamagedError as error:
                 damage = str(error)
                 self.synchronize()
         with suppress(ToolMissingError):
@@ -344,49 +396,3 @@ class McuClient:
             got=f"{why}; {told}" if told else why,
             next_step="check that the device runs a firmware of edgegen or MLPerf Tiny, its cable and its baud rate",
         )
-
-
-def _checked(lines: Sequence[str]) -> list[str]:
-    """Lines of an extension's answer without their checksums."""
-    bare = []
-    for line in lines:
-        found = _CHECKED.fullmatch(line)
-        if found is None or zlib.crc32(found[1].encode()) != int(found[2], 16):
-            raise _DamagedError(f"a damaged line {line[:80]!r}")
-        bare.append(found[1])
-    return bare
-
-
-def _fact(line: str) -> tuple[str, str]:
-    name, value = _match(_FACT, line)
-    return name, value
-
-
-def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
-    found = pattern.fullmatch(line)
-    if found is None:
-        raise _DamagedError(f"an unexpected line {line[:80]!r}")
-    return found.groups()
-
-
-def _first(pattern: re.Pattern[str], lines: Sequence[str]) -> tuple[str, ...]:
-    found = next((match for line in lines if (match := pattern.fullmatch(line))), None)
-    if found is None:
-        raise _DamagedError(_shown(lines))
-    return found.groups()
-
-
-def _floats(lines: Sequence[str]) -> tuple[float, ...]:
-    try:
-        return tuple(float(text) for text in _first(_RESULTS, lines)[0].split(","))
-    except ValueError as error:
-        raise _DamagedError(str(error)) from error
-
-
-def _done(lines: Sequence[str]) -> None:
-    if _checked(lines) != ["x-load-done"]:
-        raise _DamagedError(_shown(lines))
-
-
-def _shown(lines: Sequence[str]) -> str:
-    return " / ".join(line[:60] for line in lines[-4:]) or "nothing"

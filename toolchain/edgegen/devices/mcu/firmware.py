@@ -19,6 +19,7 @@ from edgegen.devices.mcu.compiler import Compiler
 from edgegen.devices.mcu.elf import Footprint, read_footprint
 from edgegen.devices.mcu.glue import glue, nothing
 from edgegen.devices.mcu.interface import SOURCES, read_interface
+from edgegen.devices.mcu.wiring import wiring_of, wiring_text
 
 Preset = Literal["speed", "size"]
 
@@ -110,7 +111,10 @@ def build_firmware(
     build = _Build(profile, mcu, compiler, work, profile.silicon_port if silicon else profile.port)
     counting = (f"-DEG_PROFILED_OPERATORS={max(len(model.operators), 1)}",) if profiled else ()
     floats = ("-DEG_FLOAT_OUTPUTS",) if any(tensor.dtype == "float32" for tensor in model.outputs) else ()
-    port = build.port((*counting, *floats), "port")
+    wiring = wiring_of(model)
+    speech = () if wiring is None else ("-DEG_GENERATION",)
+    port = build.port((*counting, *floats, *speech), "port")
+    port += [] if wiring is None else build.speech(wiring_text(wiring))
     harness = build.link("harness", port, [build.compile("nothing", build.write("nothing.c", nothing()), ())])
     glued = build.compile("glue", build.write("glue.c", glue(model, digest)), ("-I", str(sources)))
     telling = ("-DEG_PROFILE=eg_profile",) if profiled else ()
@@ -167,6 +171,12 @@ class _Build:
             self.compile(f"{prefix}-{name.rsplit('.', 1)[0]}", self._own.get(name, self._port / name), flags)
             for name in names
         ]
+
+    def speech(self, wiring: str) -> list[Path]:
+        """Objects that keep the memory of a model of sequences."""
+        parts = [self._port / f"eg_{part}.c" for part in ("generation", "speech")]
+        flags = ("-Os", "-ffp-contract=off", *self._constants())
+        return [self.compile(path.stem, path, flags) for path in (*parts, self.write("wiring.c", wiring))]
 
     def compile(self, name: str, source: Path, more: Sequence[str]) -> Path:
         target = self._work / f"{name}.o"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgegen.devices.device import WARM_RUNS, Counted, DeviceSettings, Identity,
 from edgegen.devices.mcu.client import Facts
 from edgegen.devices.mcu.firmware import Firmware, Preset, build_firmware, model_digest, port_digest
 from edgegen.devices.mcu.interface import lay_out, pack, unpack
+from edgegen.devices.mcu.speech import spoken
 from edgegen.devices.qemu_system.machine import Machine
 from edgegen.devices.qemu_system.provision import Tools, provision
 from edgegen.devices.run_folder import run_folder
@@ -110,6 +112,19 @@ class QemuSystemDevice:
             flash_bytes=firmware.footprint.flash_bytes,
             model_flash_bytes=firmware.flash_bytes,
             stack_bytes=stack,
+        )
+
+    def speak(
+        self, model: Path, runtime: str, prompt: Sequence[int], count: int, *, seed: int, temperature: float
+    ) -> Iterator[int]:
+        """Tokens that a model of sequences writes behind a prompt, each as soon as it comes over the serial line.
+
+        Raises:
+            UsageError: the model is none of sequences, or the prompt is empty.
+        """
+        running = self._ready(model, runtime, profiled=False)
+        yield from spoken(
+            running.machine.client, running.firmware.model, prompt, count, seed=seed, temperature=temperature
         )
 
     def close(self) -> None:

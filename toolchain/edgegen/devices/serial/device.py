@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgegen.devices.device import Clocked, Device, DeviceSettings, Identity, Ki
 from edgegen.devices.mcu.client import MAX_LINE_BYTES, Facts, McuClient
 from edgegen.devices.mcu.firmware import BAUD, model_digest
 from edgegen.devices.mcu.interface import lay_out, pack, read_interface, unpack
+from edgegen.devices.mcu.speech import spoken
 from edgegen.links.serial import LineLink, open_lines
 
 RUNTIME = "edgegen-c"
@@ -119,6 +120,19 @@ class SerialDevice:
                 arena_bytes=told.arena_bytes,
                 stack_bytes=stack,
             )
+
+    def speak(
+        self, model: Path, runtime: str, prompt: Sequence[int], count: int, *, seed: int, temperature: float
+    ) -> Iterator[int]:
+        """Tokens that a model of sequences writes behind a prompt, each as soon as it comes.
+
+        Raises:
+            UsageError: the model is none of sequences, or the device is none of edgegen's.
+        """
+        with self._sources(model, runtime) as told:
+            if self._facts is None:
+                raise UsageError("only edgegen's firmware writes texts", where=self._address.url)
+            yield from spoken(self._connected(), told, prompt, count, seed=seed, temperature=temperature)
 
     def close(self) -> None:
         """Closes the port."""

@@ -36,6 +36,7 @@ _MOST_LINES = 10_000  # before the board is ours
 _TAKE_S = 60.0  # for a guard that first tidies up
 _CHECK_S = 300.0  # for the digests of the whole kit
 _WORTH_TELLING_BYTES = 1 << 22
+_KEPT_MODELS = 2
 _GUARD = Path(__file__).with_name("guard.sh")
 _MOST_OUTPUT_BYTES = (1 << 31) + (1 << 16)
 _WORDS_BYTES, _REPORT_BYTES = 4000, 500_000
@@ -194,12 +195,12 @@ class BoardSession:
             if found := _READY.fullmatch(line):
                 return found[1]
             # Everything else is what a login shell says of itself.
+        link.drop()
         raise ToolMissingError("the board talks and does not come to the point", where=self.url, got=line[:200])
 
     def _inferred(self, link: SshLink, kit: Kit, job: BoardJob) -> Ran:
         self._keep(link, kit, kit.of(job.runtime))
-        model = "model.ort" if guest.is_ort_format(job.model) else "model"
-        self._place(link, job.model, model)
+        model = self._place_model(link, job.model)
         self._place(link, job.inputs, INPUTS)
         command = [
             *(f"lib/{kit.loader}", "--inhibit-cache", "--library-path", "lib", f"lib/{RUNNER}"),
@@ -276,6 +277,17 @@ head -c {_REPORT_BYTES} report"""
         if reply.status == 97:
             raise LinkLostError("the board lost the job's folder", where=self.url, got=reply.words or None)
         return [name for name in reply.text.split("\n") if name in wanted]
+
+    def _place_model(self, link: SshLink, path: Path) -> str:
+        """Its name there. The last two stay: two builds that are compared run in turn."""
+        # ONNX Runtime knows a file of its own format by the end of its name alone.
+        name = f"model-{sha256_file(path)[:16]}{'.ort' if guest.is_ort_format(path) else ''}"
+        self._place(link, path, name)
+        self._placed[name] = self._placed.pop(name)  # the last one used
+        for old in [known for known in self._placed if known.startswith("model-")][:-_KEPT_MODELS]:
+            del self._placed[old]
+            link.run(f"rm -f {shlex.quote(self._folder)}/{old}")
+        return name
 
     def _place(self, link: SshLink, path: Path, name: str) -> None:
         """A file of this job alone."""

@@ -107,7 +107,7 @@ def inverse_square_root(a: int) -> tuple[int, int]:
 
 
 def inverse_root(a: int) -> tuple[int, int]:
-    """1 / sqrt(a) of a positive integer as (mantissa, right): mantissa x 2^-right; the C function ``eg_inverse_root``."""
+    """1 / sqrt(a) of a positive integer as (mantissa, right): mantissa x 2^-right, as ``eg_inverse_root`` has it."""
     half_bits = 0
     while a >= 1 << 29:
         a, half_bits = a >> 2, half_bits + 1

@@ -2,8 +2,8 @@
 
 Where TFLite Micro has the operator, its integer arithmetic is followed to the bit: relu, leaky_relu, sigmoid, tanh,
 elu, hard_swish, abs, rsqrt. relu6 is TFLite Micro's where input and output have one scale, else a requantized one.
-The rest is TFLite's rule for tables (``LUTPopulate``): the function of the float32 that the stored number stands for, times the
-inverse scale in float32, rounded half away from zero.
+The rest is TFLite's rule for tables (``LUTPopulate``): the function of the float32 that the stored number stands for,
+times the inverse scale in float32, rounded half away from zero.
 """
 
 from __future__ import annotations

@@ -83,12 +83,12 @@ def sides(node: Node, graph: Graph, gates: int, first: int) -> tuple[Side, Side]
 
 def sigmoid(x: Array) -> Array:
     """Of int64 with 12 bits of fraction, clamped to int16; 15 bits of fraction out."""
-    return squashed(np.clip(x, -32768, 32767) * 3, "sigmoid").astype(np.int64)
+    return np.asarray(squashed(np.clip(x, -32768, 32767) * 3, "sigmoid"), np.int64)
 
 
 def tanh(x: Array) -> Array:
     """Of int64 with 12 bits of fraction, clamped to int16; 15 bits of fraction out."""
-    return squashed(np.clip(x, -32768, 32767) * 3, "tanh").astype(np.int64)
+    return np.asarray(squashed(np.clip(x, -32768, 32767) * 3, "tanh"), np.int64)
 
 
 def product(a: Array, b: Array) -> Array:

@@ -1,7 +1,7 @@
 """Layers with int16 activations and int8 weights: sums of 64 bits and a multiplier of 15, TFLite Micro's rule.
 
-Source: TFLite's MultiplyByQuantizedMultiplier of int64 (kernels/internal/common.cc). Zero points are 0; the bias is int32
-(files have int64 whose values fit). Every rounding rule of a graph has this one for int16.
+Source: TFLite's MultiplyByQuantizedMultiplier of int64 (kernels/internal/common.cc). Zero points are 0; the bias is
+int32 (files have int64 whose values fit). Every rounding rule of a graph has this one for int16.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """attention_step: one step of attention over a cache of int8 keys and values.
 
 Inputs [query, key, value, keys, values, position], outputs [out, keys', values']. query (heads, width), key and value
-(key heads, width), caches (places, key heads, width), position one int32 that counts from 0. The caches are rings: the new
-row goes to position modulo places, and the query meets the rows that are there. ``scale`` is an attribute, 1 / sqrt(width)
-where it is left out. Fewer key heads than heads are shared.
+(key heads, width), caches (places, key heads, width), position one int32 that counts from 0. The caches are rings:
+the new row goes to position modulo places, and the query meets the rows that are there. ``scale`` is an attribute, 1
+/ sqrt(width) where it is left out. Fewer key heads than heads are shared.
 
     share_j = e^(scale q k_j) / sum of them    out = sum share_j v_j
 
-TFLite Micro has no such operator: this is the definition. Scores are exact in int32; e^x and the reciprocal as in TFLite's
-softmax; shares have 15 bits; the sum is brought to the output's scale, rounded twice. A cache's scale is that of its new
-row.
+TFLite Micro has no such operator: this is the definition. Scores are exact in int32; e^x and the reciprocal as in
+TFLite's softmax; shares have 15 bits; the sum is brought to the output's scale, rounded twice. A cache's scale is
+that of its new row.
 """
 
 from __future__ import annotations

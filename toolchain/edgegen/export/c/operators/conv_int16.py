@@ -32,7 +32,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     weights, stride, dilation, padding, groups = _as_convolution(node, graph, layer.weights)
     image = value.astype(np.int64)
     image = image.reshape(1, -1, image.shape[-1]) if node.kind == "dense_int16" else image[0]
-    size = (1, out.elements // weights.shape[0]) if node.kind == "dense_int16" else out.shape[1:3]
+    one = node.kind == "dense_int16"
+    size = (1, out.elements // weights.shape[0]) if one else (out.shape[1], out.shape[2])
     depth, outputs = weights.shape[3], weights.shape[0] // groups
     sums = [
         padded_sums(
@@ -61,11 +62,11 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     layer = wide_of(node, graph, channel_axis=_CHANNEL_AXIS[node.kind])
     weights, stride, dilation, (top, left, *_), groups = _as_convolution(node, graph, layer.weights)
     outputs, high, wide, depth = weights.shape
-    if node.kind == "dense_int16":
-        sizes = (1, tensor.elements // depth, depth), (1, out.elements // outputs)
-    else:
-        sizes = tensor.shape[1:], out.shape[1:3]
-    (height, width, channels), (out_height, out_width) = sizes
+    height, width, channels, out_height, out_width = (
+        (1, tensor.elements // depth, depth, 1, out.elements // outputs)
+        if node.kind == "dense_int16"
+        else (*tensor.shape[1:], *out.shape[1:3])
+    )
     if outputs % groups or depth * groups != channels or tensor.elements != height * width * channels:
         raise BuildError(
             f"the weights of this {node.kind} do not fit its input",

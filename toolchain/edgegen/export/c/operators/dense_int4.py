@@ -1,4 +1,6 @@
-"""dense_int4: a dense layer whose weights, all from -8 to 7, take 4 bits each in flash. It gives the bytes of ``dense``."""
+"""dense_int4: a dense layer whose weights, all from -8 to 7, take 4 bits each in flash. It gives the bytes of
+``dense``.
+"""
 
 from __future__ import annotations
 

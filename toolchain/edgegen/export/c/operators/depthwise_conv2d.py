@@ -48,7 +48,8 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
 
     product, attributes = product_of(node, graph, channel_axis=2), node.attributes
     kernel_h, kernel_w, outputs = product.weights.shape
-    channels = product.read.shape[-1]
+    (_, _, width, channels), (down, across) = product.read.shape, attributes["dilation"]
+    span = (kernel_w - 1) * across + 1
     if channels * attributes["multiplier"] != outputs:
         raise BuildError(
             "the channel multiplier of a depthwise convolution does not fit its channels",
@@ -90,7 +91,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             "out_c": outputs,
             "multiplier": attributes["multiplier"],
         },
-        scratch_bytes=kernel_h * kernel_w * channels,
+        scratch_bytes=((kernel_h - 1) * (span if width < span else down * width) + span) * channels,
         macs=product.made.elements * kernel_h * kernel_w,
     )
 

@@ -50,7 +50,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             "this table cannot be stored in 4 bits",
             where=node.name,
             got=f"{list(data.shape)}, numbers from {data.min()} to {data.max()}",
-            expected="(rows, width) gathered along axis 0, numbers from -8 to 7, zero point 0, a scale for all or a row",
+            expected="(rows, width) gathered along axis 0, numbers from -8 to 7, zero point 0, one scale or one a row",
             next_step="keep the table at 8 bits",
         )
     return Lowered(

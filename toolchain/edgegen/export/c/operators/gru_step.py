@@ -3,9 +3,10 @@
     r = sigmoid(Wr x + br + Ur h + cr)    z = sigmoid(Wz x + bz + Uz h + cz)    n = tanh(Wn x + bn + r (Un h + cn))
     h' = (1 - z) n + z h
 
-PyTorch's cell with its order of gates r, z, n: W (3 size, inputs) and U (3 size, size) int8 with one scale each, b and c
-int32 in the scale of the products, or left out. h and h' have one scale. TFLite Micro has no such operator: this is the
-definition. Gates are int16 with 12 bits of fraction before, and 15 behind TFLite's sigmoid and tanh (``gates``).
+PyTorch's cell with its order of gates r, z, n: W (3 size, inputs) and U (3 size, size) int8 with one scale each, b
+and c int32 in the scale of the products, or left out. h and h' have one scale. TFLite Micro has no such operator:
+this is the definition. Gates are int16 with 12 bits of fraction before, and 15 behind TFLite's sigmoid and tanh
+(``gates``).
 """
 
 from __future__ import annotations

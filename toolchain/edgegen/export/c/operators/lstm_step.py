@@ -3,9 +3,10 @@
     i, f, o = sigmoid(W x + b + U h + d)    g = tanh(W x + b + U h + d)
     c' = f c + i g    h' = o tanh(c')
 
-PyTorch's cell with its order of gates i, f, g, o: W (4 size, inputs) and U (4 size, size) int8 with one scale each, b and
-d int32 in the scale of the products, or left out. h and h' have one scale; c and c' are int16 with a scale of 2^-8 to
-2^-12. TFLite Micro's LSTM runs over a sequence and has other gates' scales: this is the definition. Gates as ``gates``.
+PyTorch's cell with its order of gates i, f, g, o: W (4 size, inputs) and U (4 size, size) int8 with one scale each, b
+and d int32 in the scale of the products, or left out. h and h' have one scale; c and c' are int16 with a scale of
+2^-8 to 2^-12. TFLite Micro's LSTM runs over a sequence and has other gates' scales: this is the definition. Gates as
+``gates``.
 """
 
 from __future__ import annotations

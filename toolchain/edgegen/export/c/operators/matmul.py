@@ -1,7 +1,8 @@
 """matmul: the product of two int8 activations, (..., rows, depth) by (..., depth, columns); batches are broadcast.
 
-``adjoint_a`` and ``adjoint_b`` swap a side's last two axes. The sum of the products of the numbers less their zero points
-times s_a s_b / s_out, rounded by the graph's rule as a dense layer is. tflite-micro's BATCH_MATMUL gives the same bytes.
+``adjoint_a`` and ``adjoint_b`` swap a side's last two axes. The sum of the products of the numbers less their zero
+points times s_a s_b / s_out, rounded by the graph's rule as a dense layer is. tflite-micro's BATCH_MATMUL gives the
+same bytes.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     y = (x - mean) / sqrt(variance + epsilon) * gain + offset
 
-gain and offset are float32 constants of as many numbers as there are channels, or left out. ``epsilon`` is an attribute.
-TFLite Micro has no such operator: this is the definition. Mean and variance are exact in integers (n x - sum and
-n sum(x^2) - sum(x)^2); 1 / sqrt by TFLite's GetInvSqrtQuantizedMultiplierExp, as its LSTM's layer norm uses it; the
-quotient has 16 bits of fraction and is rounded half up; gain and offset as in ``affine``. rms_norm subtracts no mean.
+gain and offset are float32 constants of as many numbers as there are channels, or left out. ``epsilon`` is an
+attribute. TFLite Micro has no such operator: this is the definition. Mean and variance are exact in integers (n x -
+sum and n sum(x^2) - sum(x)^2); 1 / sqrt by TFLite's GetInvSqrtQuantizedMultiplierExp, as its LSTM's layer norm uses
+it; the quotient has 16 bits of fraction and is rounded half up; gain and offset as in ``affine``. rms_norm subtracts
+no mean.
 """
 
 from __future__ import annotations

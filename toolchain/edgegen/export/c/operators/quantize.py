@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.export.c.checks import expect, made, read, scale_of
 from edgegen.export.c.graph import Graph, Node
-from edgegen.export.c.lowered import Isa, Lowered
+from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.tabled import looked_up
 
 if TYPE_CHECKING:
@@ -44,20 +44,24 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
         BuildError: another type.
     """
     tensor, out = read(node, graph, 0), made(node, graph)
-    count: dict[str, int | float | str] = {"count": tensor.elements}
+    count: dict[str, int | float | str | Constant] = {"count": tensor.elements}
     match node.kind:
         case "quantize":
             expect(tensor, node, "float32")
             expect(out, node, "int8", "uint8", "int16")
             scale, zero_point = scale_of(out, node)
-            limits = {"scale": float(scale), "zero_point": zero_point, "type": _type(out.dtype)}
-            return Lowered(kernel="eg_quantize", parameters=count | limits)
+            more: dict[str, int | float | str | Constant] = {
+                "scale": float(scale),
+                "zero_point": zero_point,
+                "type": _type(out.dtype),
+            }
+            return Lowered(kernel="eg_quantize", parameters=count | more)
         case "dequantize":
             expect(tensor, node, "int8", "uint8", "int16")
             expect(out, node, "float32")
             scale, zero_point = scale_of(tensor, node)
-            limits = {"scale": float(scale), "zero_point": zero_point, "type": _type(tensor.dtype)}
-            return Lowered(kernel="eg_dequantize", parameters=count | limits)
+            more = {"scale": float(scale), "zero_point": zero_point, "type": _type(tensor.dtype)}
+            return Lowered(kernel="eg_dequantize", parameters=count | more)
         case "requantize":
             expect(tensor, node, "int8", "uint8", "int16")
             expect(out, node, "int8", "uint8", "int16")
@@ -68,7 +72,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
                 return looked_up(_requantized(node, graph, every), tensor)
             numbers = _numbers(node, graph)
             types = {"from": _type(tensor.dtype), "to": _type(out.dtype)}
-            return Lowered(kernel="eg_requantize_tensor", parameters=count | types | numbers)
+            return Lowered(kernel="eg_requantize_tensor", parameters={**count, **types, **numbers})
     expect(tensor, node, "float32", *_INTEGERS)
     expect(out, node, "float32", *_INTEGERS)
     return Lowered(kernel="eg_cast", parameters=count | {"from": _type(tensor.dtype), "to": _type(out.dtype)})

@@ -55,7 +55,8 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     expect(out, node, tensor.dtype)
     axes = _axes(node, len(tensor.shape))
     steps = row_major(tensor.shape)
-    kept, over = [], []
+    kept: list[tuple[int, int]] = []
+    over: list[tuple[int, int]] = []
     for axis, (size, step) in enumerate(zip(tensor.shape, steps, strict=True)):
         (over if axis in axes else kept).append((size, step))
     parts = [filled(joined(loops), 4, 1, node.name) for loops in (kept, over)]

@@ -1,8 +1,9 @@
 """resize of images: nearest (moves stored numbers) and bilinear.
 
 Both are TFLite Micro's to the bit (reference/resize_nearest_neighbor.h, resize_bilinear.h): nearest finds a cell in
-float32, bilinear of int8 works in steps of 1/1024 and rounds half away from zero. Which cells are read is found when the
-model is compiled. ``half_pixel``: centres of cells lie at halves; ``align_corners``: the corners lie on each other.
+float32, bilinear of int8 works in steps of 1/1024 and rounds half away from zero. Which cells are read is found when
+the model is compiled. ``half_pixel``: centres of cells lie at halves; ``align_corners``: the corners lie on each
+other.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     """The chosen numbers."""
     import numpy as np
 
-    condition, a, b = values
-    assert condition is not None
+    condition, a, b = (value for value in values if value is not None)
     return [np.broadcast_to(np.where(condition, a, b), made(node, graph).shape)]
 
 

@@ -1,7 +1,7 @@
 """softmax over the last axis: e^(beta x) over its sum, byte for byte as TFLite Micro computes it (reference/softmax.h).
 
-int8 (output scale 1/256, zero point -128): e^x in fixed point comes from a table over the differences to a row's largest,
-computed when the model is compiled. int16 (output scale 1/32768, zero point 0): two tables of 513 entries.
+int8 (output scale 1/256, zero point -128): e^x in fixed point comes from a table over the differences to a row's
+largest, computed when the model is compiled. int16 (output scale 1/32768, zero point 0): two tables of 513 entries.
 """
 
 from __future__ import annotations

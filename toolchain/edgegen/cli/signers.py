@@ -1,0 +1,31 @@
+"""The keys that a command line names, opened: files, or keys in a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgegen.cli.passphrase import passphrase_source
+from edgegen.core.lazy import load
+
+if TYPE_CHECKING:
+    from edgegen.artifacts.keys import Signing
+
+TOKEN = "pkcs11:"
+
+
+@contextmanager
+def opened(keys: Sequence[str], passphrase_file: Path | None) -> Iterator[list[Signing]]:
+    """What signs with each of the keys; tokens are closed when the block ends."""
+    with ExitStack() as stack:
+        signers = []
+        for key in keys:
+            if key.startswith(TOKEN):
+                token_signer = load("edgegen.artifacts.token_keys:token_signer", extra="hsm")
+                signers.append(stack.enter_context(token_signer(key, passphrase_source(passphrase_file, key))))
+            else:
+                load_signer = load("edgegen.artifacts.keys:load_signer", extra="trust")
+                signers.append(load_signer(Path(key), passphrase_source(passphrase_file, Path(key).name)))
+        yield signers
