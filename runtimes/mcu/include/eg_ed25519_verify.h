@@ -2,7 +2,7 @@
 #define EG_ED25519_VERIFY_H
 /* Checks Ed25519 signatures (RFC 8032): an image in flash against the public key that the firmware was built with.
  *
- * No allocation, no state, constant tables. Not constant in time, which checking need not be: it reads nothing secret. */
+ * No allocation, no state, constant tables. Not constant in time, and need not be: it reads nothing secret. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

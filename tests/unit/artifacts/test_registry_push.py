@@ -17,7 +17,7 @@ from edgegen.artifacts.registry_http import Trust
 from edgegen.artifacts.registry_reference import parse_reference
 from edgegen.artifacts.transfer import Descriptor
 from edgegen.artifacts.transfer_places import Access, destination_of, source_of
-from edgegen.core.errors import EdgegenError, IntegrityError, ToolMissingError, UsageError
+from edgegen.core.errors import EdgegenError, IntegrityError, StorageError, ToolMissingError, UsageError
 from support.fake_registry import digest_of, fake_registry
 
 PLAIN = Trust(plain_http=True)
@@ -185,6 +185,29 @@ def test_file_that_changed_after_it_was_verified_is_found_by_the_registry(server
     with pytest.raises(IntegrityError, match="another digest"):
         push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
     assert "fw/kws:1" not in server.manifests
+
+
+def test_file_that_went_away_after_it_was_verified_is_told(server, tmp_path):
+    bundle(tmp_path / "b")
+    blob = max((tmp_path / "b/bundle/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    server.before = lambda handler: handler.command == "POST" and blob.unlink(missing_ok=True)
+    with pytest.raises(IntegrityError, match="went away"):
+        push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
+
+
+def test_registry_that_fails_over_a_lost_session_gets_a_new_one(server, tmp_path):
+    digest = bundle(tmp_path / "b", model=LARGE)
+    address = f"http://{server.host}/v2/fw/kws/blobs/uploads/99"
+    registry_upload.Sessions(tmp_path / "cache" / "uploads").keep(f"{server.host}/fw/kws", digest_of(LARGE), address)
+    server.before = lambda handler: handler.path.endswith("/99") and (handler.answer(500) or True)
+    assert push_to(f"{server.host}/fw/kws:1", tmp_path / "b").digest == digest
+
+
+def test_cache_that_cannot_be_written_is_told_as_such(server, tmp_path):
+    bundle(tmp_path / "b", model=LARGE)
+    (tmp_path / "cache").write_text("a file in the folder's place")
+    with pytest.raises(StorageError):
+        push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
 
 
 def test_blob_of_another_size_in_the_registry_is_refused(server, tmp_path):

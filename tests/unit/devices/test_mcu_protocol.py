@@ -6,11 +6,13 @@ Whatever a line does to the answers, an answer is right or an error, and it come
 from __future__ import annotations
 
 import os
+import pty
 import random
 import socket
 import subprocess
 import threading
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -326,3 +328,64 @@ def test_mcu_device_of_others_is_run_by_mlperf_tiny_alone(built: tuple[Path, Pat
         opened.close()
         listener.close()
         thread.join(5)
+
+
+def test_mcu_device_that_hangs_up_is_connected_again(built: tuple[Path, Path], told: CModel) -> None:
+    """The line breaks in the middle of a load; what comes of it in the end is right."""
+    x = samples(2, INPUTS)
+    by_block = {pack(told, {"x": x}, row): expected(built[1], x[row : row + 1])[0].tolist() for row in range(2)}
+    listener = socket.create_server(("127.0.0.1", 0))
+    connections = []
+
+    def serve() -> None:
+        for _ in range(2):
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            with connection:
+                if len(connections) == 1:
+                    threading.Timer(1.5, connection.shutdown, [socket.SHUT_RDWR]).start()
+                PlainDevice(lambda block: by_block[block]).serve(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    said: list[str] = []
+    progress = Silent()
+    progress.say = said.append  # type: ignore[method-assign]
+    settings = DeviceSettings(cache=Path(os.devnull), offline=True, progress=progress)
+    url = f"socket://127.0.0.1:{listener.getsockname()[1]}"
+    opened = open_device(url, load_target("nucleo-l4r5zi"), settings)
+    try:
+        opened.identity()
+        time.sleep(1.6)
+        np.testing.assert_allclose(opened.run(built[1], "edgegen-c", {"x": x})["y"], expected(built[1], x), atol=6e-4)
+        assert len(connections) == 2
+        assert any("connecting again" in line for line in said)
+    finally:
+        opened.close()
+        listener.close()
+        thread.join(5)
+
+
+def test_mcu_device_on_a_terminal_is_run_by_blocks(built: tuple[Path, Path]) -> None:
+    """``serial://`` over a real terminal, by pyserial: the firmware's own commands, and no time of a host for a board's."""
+    pytest.importorskip("serial")
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    x = samples(2, INPUTS)
+    settings = DeviceSettings(cache=Path(os.devnull), offline=True, progress=Silent())
+    with subprocess.Popen([str(built[0])], stdin=master, stdout=master, stderr=subprocess.PIPE) as process:
+        opened = open_device(f"serial://{os.ttyname(slave)}?baud=921600", load_target("nucleo-l4r5zi"), settings)
+        try:
+            identity = opened.identity()
+            assert (identity.emulated, identity.gives) == (True, frozenset())
+            assert "edgegen, tiny" in identity.core
+            np.testing.assert_array_equal(opened.run(built[1], "edgegen-c", {"x": x})["y"], expected(built[1], x))
+            assert opened.measure(built[1], "edgegen-c", {"x": x}).clocked is None
+        finally:
+            opened.close()
+            process.kill()
+            os.close(master)
+            os.close(slave)

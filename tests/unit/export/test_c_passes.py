@@ -132,6 +132,36 @@ NETS: dict[str, tuple[Graph, list[str]]] = {
 }
 
 
+def test_fusing_turns_a_transposed_operand_into_a_flag() -> None:
+    tensors = [
+        Tensor(name="a", shape=(1, 2, 3, 5), dtype="int8", scales=A),
+        Tensor(name="b", shape=(1, 2, 4, 5), dtype="int8", scales=A),
+        Tensor(name="turned", shape=(1, 2, 5, 4), dtype="int8", scales=A),
+        Tensor(name="flat", shape=(2, 5, 4), dtype="int8", scales=A),
+        Tensor(name="rows", shape=(2, 3, 5), dtype="int8", scales=A),
+        Tensor(name="y", shape=(2, 3, 4), dtype="int8", scales=B),
+    ]
+    told = {"adjoint_a": False, "adjoint_b": False, "clamp": (-128, 127)}
+    graph = Graph(
+        name="model",
+        inputs=("a", "b"),
+        outputs=("y",),
+        tensors={tensor.name: tensor for tensor in tensors},
+        nodes=(
+            Node(name="turn", kind="transpose", inputs=("b",), outputs=("turned",), attributes={"order": (0, 1, 3, 2)}),
+            Node(name="flatten", kind="reshape", inputs=("turned",), outputs=("flat",)),
+            Node(name="flatten_a", kind="reshape", inputs=("a",), outputs=("rows",)),
+            Node(name="multiply", kind="matmul", inputs=("rows", "flat"), outputs=("y",), attributes=told),
+        ),
+    )
+    after = fused(graph)
+    assert sorted(node.kind for node in after.nodes) == ["matmul", "reshape", "reshape"]
+    assert after.nodes[-1].attributes["adjoint_b"]
+    given = {name: DRAW.integers(-128, 128, graph.tensors[name].shape, dtype=np.int8) for name in graph.inputs}
+    (before,), (found,) = (list(run(net, given).values()) for net in (graph, after))
+    assert before.tobytes() == found.tobytes()
+
+
 @pytest.mark.parametrize("case", NETS)
 def test_fusing_keeps_every_byte(case: str) -> None:
     graph, kinds = NETS[case]

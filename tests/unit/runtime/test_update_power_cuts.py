@@ -20,7 +20,7 @@ from support.power_cuts import Operation, RecordingDisk, cut_power
 from unit.artifacts.signed_bundle import SIGNED_ON, signed, signer
 
 RULES = Rules(keys=(signer("a").public,), target="raspberrypi4")
-ROUNDS = 3  # what is lost is drawn anew in each
+ROUNDS = 4  # what is lost is drawn anew in each
 
 
 def _proves(bundle: Bundle) -> None:

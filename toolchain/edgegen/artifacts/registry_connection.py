@@ -8,7 +8,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,18 +185,27 @@ class Connection:
         if isinstance(body, bytes):
             sock.sendall(body)
             return
-        left = body.size_bytes
-        with body.path.open("rb", buffering=0) as stream:
-            stream.seek(body.start)
-            while left:
-                chunk = stream.read(min(_SEND_BYTES, left))
-                if not chunk:
-                    raise IntegrityError("a file became shorter while it was sent", where=str(body.path))
-                # A piece has the whole window to go out: the least rate that is taken from us.
-                sock.sendall(chunk)
-                left -= len(chunk)
+        for chunk in _pieces(body):
+            # A piece has the whole window to go out: the least rate that is taken from us.
+            sock.sendall(chunk)
 
     def _answer(self, sock: socket.socket, method: str) -> Response:
         response = Response(sock, self._patience, method)
         response.begin()
         return response
+
+
+def _pieces(part: FilePart) -> Iterator[bytes]:
+    """What a file part holds. Raises IntegrityError: the file is gone, or shorter than it was."""
+    left = part.size_bytes
+    try:
+        with part.path.open("rb", buffering=0) as stream:
+            stream.seek(part.start)
+            while left:
+                chunk = stream.read(min(_SEND_BYTES, left))
+                if not chunk:
+                    raise IntegrityError("a file became shorter while it was sent", where=str(part.path))
+                left -= len(chunk)
+                yield chunk
+    except FileNotFoundError as error:
+        raise IntegrityError("a file went away while it was sent", where=str(part.path)) from error

@@ -15,13 +15,13 @@ from urllib.parse import quote
 from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.registry_connection import FilePart
 from edgegen.artifacts.registry_http import Reply
-from edgegen.artifacts.registry_patience import FAILURES
+from edgegen.artifacts.registry_patience import FAILURES, BusyError
 from edgegen.artifacts.registry_requests import Requests
 from edgegen.artifacts.sealed import read_bounded
 from edgegen.artifacts.transfer import Descriptor
 from edgegen.core.digests import canonical_json, sha256_json
 from edgegen.core.errors import IntegrityError
-from edgegen.core.store import MAX_MANIFEST_BYTES
+from edgegen.core.store import MAX_MANIFEST_BYTES, unwritable
 from edgegen.core.whole_file import replace_file
 
 PART_BYTES = 64 << 20
@@ -53,9 +53,12 @@ class Sessions:
         return location if isinstance(location, str) else None
 
     def keep(self, place: str, digest: str, location: str) -> None:
-        """Notes where a session stands now."""
+        """Notes where a session stands now. Raises StorageError: the cache's disk is full or not writable."""
         note = {"schema_version": 1, "place": place, "digest": digest, "location": location}
-        replace_file(self._path(place, digest), canonical_json(note))
+        try:
+            replace_file(self._path(place, digest), canonical_json(note))
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
 
     def forget(self, place: str, digest: str) -> None:
         """The session is over."""
@@ -84,6 +87,8 @@ def upload(requests: Requests, blob: Descriptor, path: Path, sessions: Sessions,
                 break  # the registry no longer knows the session
             except FAILURES as error:
                 attempts.failed(error, session.done_bytes)
+                if session.location is None and isinstance(error, BusyError):
+                    break  # some registries fail over an earlier run's session that they have lost
                 location = session.location or location
         sessions.forget(requests.place, blob.digest)
         location = None

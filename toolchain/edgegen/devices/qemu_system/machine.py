@@ -115,7 +115,15 @@ class Machine:
 @contextlib.contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as port:
-        port.bind(str(path))
+        try:
+            port.bind(str(path))
+        except OSError as error:
+            raise ToolMissingError(
+                "no socket for the emulator",
+                where=str(path),
+                got=error,
+                next_step="a shorter TMPDIR, or a writable /tmp",
+            ) from error
         port.listen(1)
         port.settimeout(_START_TIMEOUT_S)
         yield port

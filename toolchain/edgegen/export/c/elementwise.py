@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.core.errors import BuildError
 from edgegen.export.c.checks import expect, made, read
 from edgegen.export.c.graph import Graph, Node
-from edgegen.export.c.lowered import Lowered
+from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.strides import broadcast
 from edgegen.export.c.tabled import looked_up
 
@@ -36,6 +36,7 @@ class Quantized:
     kernel: str  # without its ending _s8 or _s16
     numbers: Callable[[Node, Graph], Numbers]  # the kernel's parameters, ``low`` and ``high`` among them
     formula: Formula  # from int64 arrays of stored numbers to int64, before the clamp
+    parameters8: Callable[[Numbers, Isa], Mapping[str, Any]] | None = None  # the int8 kernel's, where they are others
 
 
 def computed(node: Node, graph: Graph, values: Sequence[Array | None], quantized: Quantized | None = None) -> list[Any]:
@@ -56,7 +57,9 @@ def computed(node: Node, graph: Graph, values: Sequence[Array | None], quantized
     return [np.clip(result, told["low"], told["high"]).astype(out.dtype)]
 
 
-def lowered(node: Node, graph: Graph, types: Sequence[str], quantized: Quantized | None = None) -> Lowered:
+def lowered(
+    node: Node, graph: Graph, types: Sequence[str], quantized: Quantized | None = None, isa: Isa = "c"
+) -> Lowered:
     """The call: a table, the operator's kernel for int8 or int16, or one of the kernels for plain numbers.
 
     Raises:
@@ -69,7 +72,7 @@ def lowered(node: Node, graph: Graph, types: Sequence[str], quantized: Quantized
         for place, other in ((0, b), (1, a)):
             if other.data is not None and other.elements == 1:
                 return looked_up(_results(node, graph, place, other.data, quantized), (a, b)[place], place)
-    parameters: dict[str, int | float | str] = {"loops": broadcast(a.shape, b.shape, out.shape, node.name)}
+    parameters: dict[str, int | float | str | Constant] = {"loops": broadcast(a.shape, b.shape, out.shape, node.name)}
     if out.dtype == "float32":
         low, high = _limits(node)
         parameters |= {"operation": _FLOAT.index(node.kind), "low": low, "high": high}
@@ -79,7 +82,9 @@ def lowered(node: Node, graph: Graph, types: Sequence[str], quantized: Quantized
         kernel = "eg_binary_s32"
     else:
         assert quantized is not None
-        parameters |= quantized.numbers(node, graph)
+        told = quantized.numbers(node, graph)
+        own = quantized.parameters8 if out.dtype == "int8" else None
+        parameters |= told if own is None else own(told, isa)
         kernel = quantized.kernel + ("_s8" if out.dtype == "int8" else "_s16")
     whole = tuple(
         place for place, tensor in enumerate((a, b)) if tensor.elements == out.elements and tensor.data is None

@@ -162,6 +162,34 @@ def _transpose_into_dense_below(edit: Edit, node: Node) -> bool:
     return True
 
 
+def _transpose_into_matmul(edit: Edit, node: Node) -> bool:
+    """A transpose of the last two axes in front of a product, maybe with a reshape of the others between."""
+    if node.kind != "matmul":
+        return False
+    for place, flag in enumerate(("adjoint_a", "adjoint_b")):
+        operand = edit.tensors[node.inputs[place]]
+        reshape = edit.maker(operand.name)
+        move = reshape
+        if reshape is not None and reshape.kind == "reshape":
+            before = edit.tensors[reshape.inputs[0]]
+            move = edit.maker(before.name) if before.shape[-2:] == operand.shape[-2:] else None
+        if move is None or move.kind != "transpose" or edit.only_reader(operand.name) is not node:
+            continue
+        order = move.attributes["order"]
+        axes = len(order)
+        if order != (*range(axes - 2), axes - 1, axes - 2):
+            continue
+        source = edit.tensors[move.inputs[0]]
+        flat = edit.tensor(source, shape=(*operand.shape[:-2], *source.shape[-2:]), scales=source.scales)
+        place_of = edit.nodes.index(node)
+        name = f"{node.name}_{flag}"
+        edit.nodes.insert(place_of, Node(name=name, kind="reshape", inputs=(source.name,), outputs=(flat,)))
+        inputs = tuple(flat if number == place else name for number, name in enumerate(node.inputs))
+        edit.changed(node, inputs=inputs, attributes={flag: not node.attributes[flag]})
+        return True
+    return False
+
+
 def _take_rows(edit: Edit, dense: Node, rows: np.ndarray[Any, Any]) -> None:
     """The dense node's outputs in another order."""
     inputs = [dense.inputs[0]]
@@ -190,6 +218,7 @@ _RULES = (
     _reshape_of_reshape,
     _transpose_into_dense_above,
     _transpose_into_dense_below,
+    _transpose_into_matmul,
 )
 
 

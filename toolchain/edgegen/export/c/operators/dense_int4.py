@@ -45,6 +45,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             next_step="keep the layer at 8 bits",
         )
     words = -(-depth // 8)
+    scratch = {"dsp": 16 * words, "mve": 8 * words}.get(isa, 4)
     return Lowered(
         kernel="eg_dense_s4",
         parameters={
@@ -53,11 +54,12 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             "outputs": outputs,
             "depth": depth,
             "words": words,
+            "scratch": scratch,
             **output_parameters(
                 bias, bound, product.factors, product.made_zero_point, product.clamp, product.rule, isa
             ),
         },
-        scratch_bytes=16 * words if isa == "dsp" else 4,
+        scratch_bytes=scratch,
         macs=product.made.elements * depth,
     )
 

@@ -26,7 +26,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     Raises:
         BuildError: types that no kernel has.
     """
-    return elementwise.lowered(node, graph, ("int8", "int16", "float32", "int32"), _QUANTIZED)
+    return elementwise.lowered(node, graph, ("int8", "int16", "float32", "int32"), _QUANTIZED, isa)
 
 
 def _numbers(node: Node, graph: Graph) -> elementwise.Numbers:
@@ -53,4 +53,25 @@ def _formula(a: Any, b: Any, numbers: elementwise.Numbers) -> Any:
     return multiply_double(product, numbers["out_multiplier"], numbers["out_shift"]) + numbers["out_zero_point"]
 
 
-_QUANTIZED = elementwise.Quantized(kernel="eg_mul", numbers=_numbers, formula=_formula)
+def _parameters8(numbers: elementwise.Numbers, isa: Isa) -> Any:
+    """Of ``eg_mul_s8``: the output as products have it, which DSP cores round in one step."""
+    import numpy as np
+
+    from edgegen.export.c.packing import output_parameters
+
+    return {
+        "a_zero_point": numbers["a_zero_point"],
+        "b_zero_point": numbers["b_zero_point"],
+        **output_parameters(
+            np.zeros(1, np.int32),
+            255 * 255,
+            [numbers["out_multiplier"] * 2.0 ** (numbers["out_shift"] - 31)],
+            numbers["out_zero_point"],
+            (numbers["low"], numbers["high"]),
+            "tflm-double",
+            isa,
+        ),
+    }
+
+
+_QUANTIZED = elementwise.Quantized(kernel="eg_mul", numbers=_numbers, formula=_formula, parameters8=_parameters8)
