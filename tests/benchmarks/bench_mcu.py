@@ -1,24 +1,28 @@
 """Counts the microcontroller kernels on emulated cores, network by network, beside CMSIS-NN under the same counting.
 
-    python -m tests.benchmarks.bench_mcu                       # both presets, M4 and M55, all networks
-    python -m tests.benchmarks.bench_mcu --layers kws --machines m4
-    python -m tests.benchmarks.bench_mcu --machines m3 m7 rv32
+    python tests/benchmarks/bench_mcu.py                       # both presets, M4 and M55, all networks
+    python tests/benchmarks/bench_mcu.py --layers kws --machines m4
+    python tests/benchmarks/bench_mcu.py --machines m3 m7 rv32
 
-Prints Markdown. The models are made here, of the shapes of MLPerf Tiny and of a VAE's decoder, with random weights: a count
-hangs on shapes alone. They go through the product's own generator; QEMU runs one inference and counts its instructions.
+Prints Markdown. The models are made here, of the shapes of MLPerf Tiny and of a VAE's decoder, with random weights: a
+count hangs on shapes alone. They go through the product's own generator; QEMU runs one inference and counts it.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.support.mcu_guest import MACHINES, Counted, count_network
-from tests.support.mcu_host import Preset
-from tests.support.mcu_networks import NETWORKS
+# The tests' own helpers; edgegen is found as it is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.mcu_guest import MACHINES, Counted, count_network
+from support.mcu_host import Preset
+from support.mcu_networks import NETWORKS
 
 TITLES = {
     "ad": "AD autoencoder",
@@ -50,8 +54,8 @@ PUBLISHED = (
     ("F746 (M7, 216 MHz), Plumerai, v1.0", 1.88, 1.55),
     ("U575 (M33, 160 MHz), X-CUBE-AI 10.2, v1.3", 1.94, 1.75),
 )
-"""System, cycles per MAC of ad and of kws: from MLPerf Tiny's closed results (1000 / median throughput, the clock of the
-system's description). Cycles are not instructions: a Cortex-M4 takes more than one a load, and flash wait states count."""
+"""System, cycles per MAC of ad and of kws: from MLPerf Tiny's closed results (1000 / median throughput, the clock of
+the system's description). Cycles are not instructions: loads take more than one, and flash wait states count."""
 
 
 def main() -> None:

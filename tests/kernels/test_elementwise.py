@@ -44,8 +44,8 @@ def _plain(dtype: str, kinds: tuple[str, ...]) -> list[Case]:
 
 
 def test_elementwise_of_plain_numbers_equals_the_reference() -> None:
-    cases = _plain("float32", KINDS)
-    cases += _plain("int32", ("sub", "mul", "maximum", "minimum", "floor_mod", "floor_div"))
+    cases = _plain("float32", (*KINDS, "add_plain"))
+    cases += _plain("int32", ("add_plain", "sub", "mul", "maximum", "minimum", "floor_mod", "floor_div"))
     assert differing(cases, run_cases(cases)) == []
 
 
@@ -56,7 +56,7 @@ def test_elementwise_reference_equals_tflite_micro(kind: str) -> None:
     def check(one: Case) -> None:
         a, b = (one.graph.tensors[name] for name in one.node.inputs)
         (out,) = (one.graph.tensors[name] for name in one.node.outputs)
-        if one.node.attributes or _beyond_tflm(one, kind):
+        if one.node.attributes or _beyond_tflm(one, kind) or (kind == "div" and out.dtype == "int16"):
             return
         operator, options = TFLM[kind]
         values = [one.inputs[each.name] for each in (a, b) if each.data is None]

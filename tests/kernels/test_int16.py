@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,15 @@ def test_specialized_graph_takes_kernels_by_what_tensors_hold() -> None:
         "dense", [tensor("x", (1, 3), "int16", quantized(1)), weights], [tensor("y", (1, 2), "int16", quantized(1))]
     )
     assert [specialized(each.graph).nodes[0].kind for each in (narrow, wide)] == ["dense_int4", "dense_int16"]
+
+
+def test_dense_int16_holds_the_largest_sums() -> None:
+    draw, cases = np.random.default_rng(0), []
+    for depth in (255, 256, 257, 1025):
+        weights = np.where(draw.random((2, depth)) < 0.5, -128, 127).astype(np.int8)
+        read = [tensor("x", (1, depth), "int16", quantized(1e-4))]
+        read.append(tensor("w", weights.shape, "int8", quantized(1e-2), weights))
+        one = case("dense_int16", read, [tensor("y", (1, 2), "int16", quantized(1e-2))])
+        ends = np.where(weights[:1] > 0, 32767, -32768).astype(np.int16)
+        cases.append(replace(one, inputs={"x": ends}))
+    assert differing(cases, run_cases(cases)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,15 @@ def test_norm_of_equal_numbers_is_the_offset(kind: str) -> None:
     one = Case(graph=one.graph, node=one.node, inputs={"x": np.full((2, 4), 3, np.int8)})
     assert expected(one)[0].tolist() == [[0, 1, 2, -2]] * 2
     assert differing([one], run_cases([one])) == []
+
+
+def test_norm_of_many_numbers_keeps_its_range() -> None:
+    draw = np.random.default_rng(1)
+    x = tensor("x", (2, 4096), "int16", quantized(1e-3))
+    y = tensor("y", x.shape, "int16", quantized(1e-3))
+    cases = [case(kind, [x], [y], 1, epsilon=1e-5) for kind in ("layer_norm", "rms_norm")]
+    steep = np.where(draw.random(x.shape) < 0.001, 32767, -32768).astype(np.int16)
+    cases += [replace(each, inputs={"x": steep}) for each in cases]
+    assert differing(cases, run_cases(cases)) == []
+    real = (steep - steep.mean(1, keepdims=True)) / steep.std(1, keepdims=True)
+    assert np.abs(expected(cases[2])[0] - np.clip(real * 1000, -32768, 32767)).max() <= 2

@@ -15,6 +15,7 @@ KINDS: tuple[st.SearchStrategy[Case], ...] = (
     drawn_pointwise.binary(),
     drawn_pointwise.luts(),
     drawn_pointwise.changes(),
+    drawn_pointwise.floats(),
     drawn_moves.softmaxes(),
     drawn_moves.pools(),
     drawn_moves.reductions(),

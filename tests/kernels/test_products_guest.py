@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.mcu_cases import KINDS
-from tests.support.mcu_guest import run_cases
-from tests.support.mcu_host import Case, Preset, differing
+
+from support.mcu_cases import KINDS
+from support.mcu_guest import run_cases
+from support.mcu_host import Case, Preset, differing
 
 MANY = st.tuples(*[st.lists(strategy(), min_size=5, max_size=5) for strategy in KINDS.values()]).map(
     lambda lists: [case for cases in lists for case in cases]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.mcu_cases import KINDS
-from tests.support.mcu_host import Case, Preset, differing, run_cases
 
 from edgegen.export.c.lowered import Isa
+from support.mcu_cases import KINDS
+from support.mcu_host import Case, Preset, differing, run_cases
 
 # A compiler run costs seconds, a node almost nothing: many nodes a program.
 MANY = st.tuples(*[st.lists(strategy(), min_size=7, max_size=7) for strategy in KINDS.values()]).map(

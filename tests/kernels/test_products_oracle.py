@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
-from tests.support import tflm
-from tests.support.mcu_cases import add, avg_pool, conv2d, dense, depthwise_conv2d, transpose_conv2d
-from tests.support.mcu_host import Case, expected
 
 from edgegen.export.c.geometry import padding
 from edgegen.export.c.graph import Node, Tensor
+from support import tflm
+from support.mcu_cases import add, avg_pool, conv2d, dense, depthwise_conv2d, transpose_conv2d
+from support.mcu_host import Case, expected
 
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 3}  # of LiteRT's schema
@@ -31,14 +32,15 @@ def _assert_equal(case: Case, operator: str, inputs: list[Tensor | None], option
     np.testing.assert_array_equal(ours, theirs)
 
 
-def _padding_kind(case: Case, kernel: tuple[int, int], dilation: tuple[int, int]) -> int:
+def _padding_kind(case: Case, kernel: Sequence[int], dilation: tuple[int, int]) -> int:
     """SAME or VALID, whichever gives the node's padding; no example where neither does."""
     (read, *_), (made,) = case.graph.of(case.node)
     assert read is not None
     size, out = read.shape[1:3], made.shape[1:3]
     node: Node = case.node
     stride = node.attributes["stride"]
-    same = tuple(node.attributes["padding"]) == padding("SAME", size, kernel, stride, dilation)
+    sides = padding("SAME", (size[0], size[1]), (kernel[0], kernel[1]), stride, dilation)
+    same = tuple(node.attributes["padding"]) == sides
     if same and all(o == -(-s // t) for o, s, t in zip(out, size, stride, strict=True)):
         return _SAME
     assume(not any(node.attributes["padding"]))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgegen.core.c_model import packed, read_c_model, real, stored, unpacked
+from edgegen.core.c_model import read_c_model
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import INSTRUCTION_CLASSES, TargetProfile
 from edgegen.devices.device import Counted, Device, DeviceSettings, Identity, Reading
+from edgegen.links.c_blocks import packed, real, stored, unpacked
 from support.c_models import MAIN, compiled, fed
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from edgegen.core.c_model import CModel, packed, unpacked
+from edgegen.core.c_model import CModel
 from edgegen.export.c.emit import Emitted
+from edgegen.links.c_blocks import packed, unpacked
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

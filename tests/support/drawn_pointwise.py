@@ -28,7 +28,7 @@ def pairs(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int,
 def binary(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS, dtypes: tuple[str, ...] = ("int8", "int16")) -> Case:
     """A node with its inputs."""
     kind = draw(st.sampled_from(kinds))
-    dtype = "int8" if kind == "div" else draw(st.sampled_from(dtypes))
+    dtype = draw(st.sampled_from(dtypes))
     a, b, out = draw(pairs())
     ours = [draw(scales(dtype, 1e-2)) for _ in range(3)]
     if kind in ("maximum", "minimum"):
@@ -109,3 +109,26 @@ def choices(draw: st.DrawFn) -> Case:
     out = np.broadcast_shapes(*sides[:2])
     read = [tensor("a", sides[0], dtype), tensor("b", sides[1], dtype)]
     return case(kind, read, [tensor("y", out, "bool")], seed)
+
+
+FLOAT32 = ("relu", "relu6", "leaky_relu", "abs", "neg", "square", "exp", "sigmoid", "tanh", "relu_0_to_1")
+
+
+@st.composite
+def floats(draw: st.DrawFn) -> Case:
+    """A function, softmax, running sum or reduction of float32."""
+    kinds = ("lut", "softmax", "cumsum", "mean", "sum", "reduce_max", "reduce_min")
+    kind, seed = draw(st.sampled_from(kinds)), draw(st.integers(0, 1000))
+    shape = (draw(st.integers(1, 4)), draw(st.integers(1, 40)))
+    read, made = tensor("x", shape, "float32"), tensor("y", shape, "float32")
+    if kind == "lut":
+        return case(kind, [read], [made], seed, function=draw(st.sampled_from(FLOAT32)), alpha=0.3)
+    if kind in kinds[3:]:
+        deep = tensor("x", (2, *shape, 3), "float32")
+        axes = tuple(sorted(draw(st.sets(st.integers(0, 3), min_size=1))))
+        out = [size for axis, size in enumerate(deep.shape) if axis not in axes]
+        return case(kind, [deep], [tensor("y", out, "float32")], seed, axes=axes, keep=False)
+    if kind == "softmax":
+        return case(kind, [read], [made], seed, axis=-1, beta=draw(st.sampled_from((1.0, 0.7))))
+    told = {"exclusive": draw(st.booleans()), "reverse": draw(st.booleans())}
+    return case(kind, [read], [made], seed, axis=draw(st.integers(0, 1)), **told)

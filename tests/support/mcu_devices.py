@@ -32,6 +32,7 @@ def host_firmware(
     """The firmware of a small model as a program of this host, with the sanitizers on, and the model's ``model.c``."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler on PATH: apt install gcc")
+    folder.mkdir(parents=True, exist_ok=True)
     model = model or write_model(folder / "model", inputs=inputs, outputs=outputs)
     wiring = wiring_of(read_interface(model.parent))
     (folder / "glue.c").write_text(glue(read_interface(model.parent), model_digest(model.parent)), encoding="utf-8")

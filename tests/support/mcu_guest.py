@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.mcu_host import INCLUDE, WARNINGS, Case, Preset, outputs_of, program_text
 
 from edgegen.export.c.emit import emit
 from edgegen.export.c.graph import Graph
 from edgegen.export.c.lowered import Isa
+from edgegen.export.c.reference import run as reference_run
+from support.mcu_bare_metal import ARM, LINK, NETWORK, RISCV, SEMIHOSTING
+from support.mcu_host import INCLUDE, WARNINGS, Case, Preset, outputs_of, program_text
 
 Array = np.ndarray[Any, Any]
 
@@ -39,20 +41,32 @@ class Machine:
 
 
 _GCC = "arm-none-eabi-gcc"
-_MPS2 = {"rom": (0, 4 << 20), "ram": (0x20000000, 4 << 20), "tick_hz": 25_000_000, "compiler": _GCC}
+
+
+def _mps2(machine: str, isa: Isa, *core: str) -> Machine:
+    return Machine(
+        qemu=("qemu-system-arm", "-M", machine),
+        compiler=_GCC,
+        core=(*core, "-mthumb"),
+        isa=isa,
+        rom=(0, 4 << 20),
+        ram=(0x20000000, 4 << 20),
+        tick_hz=25_000_000,
+    )
+
+
 MACHINES: dict[str, Machine] = {
-    "m3": Machine(qemu=("qemu-system-arm", "-M", "mps2-an385"), core=("-mcpu=cortex-m3", "-mthumb"), isa="c", **_MPS2),
-    "m4": Machine(
-        qemu=("qemu-system-arm", "-M", "mps2-an386"),
-        core=("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+    "m3": _mps2("mps2-an385", "c", "-mcpu=cortex-m3"),
+    "m4": _mps2("mps2-an386", "dsp", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+    "m7": _mps2("mps2-an500", "dsp", "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+    "m33": Machine(
+        qemu=("qemu-system-arm", "-M", "mps2-an505"),
+        compiler=_GCC,
+        core=("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
         isa="dsp",
-        **_MPS2,
-    ),
-    "m7": Machine(
-        qemu=("qemu-system-arm", "-M", "mps2-an500"),
-        core=("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
-        isa="dsp",
-        **_MPS2,
+        rom=(0x10000000, 4 << 20),
+        ram=(0x38000000, 4 << 20),
+        tick_hz=20_000_000,
     ),
     "m55": Machine(
         qemu=("qemu-system-arm", "-M", "mps3-an547"),
@@ -121,7 +135,11 @@ class Counted:
 
 
 def count_network(graph: Graph, machine: str, folder: Path, *, preset: Preset = "speed") -> Counted:
-    """Compiles a graph with the product's own generator and counts one inference on zeros."""
+    """Compiles a graph with the product's own generator and counts one inference.
+
+    Raises:
+        AssertionError: the outputs are not the reference's; a count of something else would mean nothing.
+    """
     chosen = MACHINES[machine]
     made = emit(graph, chosen.isa)
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,15 +148,16 @@ def count_network(graph: Graph, machine: str, folder: Path, *, preset: Preset = 
     (folder / "model.c").write_text(made.source, encoding="utf-8")
     told = made.interface
     sizes = [sum(-(-tensor.bytes // 4) * 4 for tensor in each) for each in (told.inputs, told.outputs)]
-    main = f"#define EG_OPERATORS {len(told.operators)}u\n" + _NETWORK.format(
+    main = f"#define EG_OPERATORS {len(told.operators)}u\n" + NETWORK.format(
         name=graph.name, arena=told.arena_bytes or 1, read=sizes[0], made=sizes[1]
     )
     model = ["-x", "c", str(folder / "model.c"), f"-I{folder}"]
     raw = run(main, machine, folder, preset, [*model])
     profiled = run(main, machine, folder, preset, [*model, "-DEG_PROFILE=eg_profile"])
     places = len(told.operators)
-    numbers = struct.unpack(f"<{places + 1}I", profiled)
-    total = struct.unpack(f"<{places + 1}I", raw)[places]
+    numbers = struct.unpack(f"<{places + 1}I", profiled[: 4 * places + 4])
+    total = struct.unpack(f"<{places + 1}I", raw[: 4 * places + 4])[places]
+    _assert_right(graph, raw[4 * places + 4 :])
     compiled = folder / "model.o"
     _build(chosen, preset, ["-c", str(folder / "model.c"), "-o", str(compiled)])
     return Counted(
@@ -153,6 +172,23 @@ def count_network(graph: Graph, machine: str, folder: Path, *, preset: Preset = 
     )
 
 
+def _assert_right(graph: Graph, out: bytes) -> None:
+    """Compares the outputs of a graph of int8 inputs with the reference's on the same made-up inputs."""
+    at, inputs = 0, {}
+    for name in graph.inputs:
+        tensor = graph.tensors[name]
+        inputs[name] = (
+            ((np.arange(at, at + tensor.elements) * 37 + 11) % 256 - 128).astype(np.int8).reshape(tensor.shape)
+        )
+        at += -(-tensor.elements // 4) * 4
+    wanted = reference_run(graph, inputs)
+    at = 0
+    for name in graph.outputs:
+        raw = wanted[name].tobytes()
+        assert out[at : at + len(raw)] == raw, f"output {name} of {graph.name} differs from the reference"
+        at += -(-len(raw) // 4) * 4
+
+
 def run(text: str, machine: str, folder: Path, preset: Preset, options: Sequence[str] = ()) -> bytes:
     """What a program (as ``mcu_host.program_text`` writes it) hands to ``eg_put`` on a core."""
     chosen = MACHINES[machine]
@@ -164,9 +200,9 @@ def run(text: str, machine: str, folder: Path, preset: Preset, options: Sequence
             pytest.skip(message)
     folder.mkdir(parents=True, exist_ok=True)
     source, script, program = folder / "cases.c", folder / "link.ld", folder / "cases.elf"
-    source.write_text((_ARM if chosen.tick_hz else _RISCV) + _SEMIHOSTING + text, encoding="ascii")
+    source.write_text((ARM if chosen.tick_hz else RISCV) + SEMIHOSTING + text, encoding="ascii")
     (rom, rom_bytes), (ram, ram_bytes) = chosen.rom, chosen.ram
-    script.write_text(_LINK.format(rom=rom, rom_bytes=rom_bytes, ram=ram, ram_bytes=ram_bytes), encoding="ascii")
+    script.write_text(LINK.format(rom=rom, rom_bytes=rom_bytes, ram=ram, ram_bytes=ram_bytes), encoding="ascii")
     _build(chosen, preset, ["-T", str(script), str(source), *options, "-o", str(program), "-lc", "-lgcc"])
     emulated = subprocess.run(
         # A SysTick of 25 MHz sees single instructions when each takes 64 ns; RISC-V's minstret counts by itself.
@@ -203,127 +239,3 @@ _QUIET = (
     *("-nographic", "-monitor", "none", "-serial", "none"),
     *("-semihosting-config", "enable=on,target=native"),
 )
-
-_SEMIHOSTING = """
-static void eg_put(const void *bytes, size_t count) {
-    static uintptr_t handle;
-    static const char name[] = ":tt";
-    if (handle == 0) {
-        uintptr_t open[3] = {(uintptr_t)name, 4u, 3u};
-        handle = eg_host(0x01u, open);
-    }
-    uintptr_t block[3] = {handle, (uintptr_t)bytes, count};
-    eg_host(0x05u, block);
-}
-__attribute__((unused)) static void eg_drop(const void *bytes, size_t count) { (void)bytes; (void)count; }
-__attribute__((unused)) static void eg_note(uint32_t number) { eg_put(&number, sizeof number); }
-int main(void);
-__attribute__((used)) void eg_begin(void) {
-    eg_prepare();
-    const int status = main();
-    uintptr_t block[2] = {0x20026u, (uintptr_t)status}; /* ADP_Stopped_ApplicationExit */
-    eg_host(0x20u, block);
-    for (;;) {
-    }
-}
-"""
-
-_NETWORK = """
-#include "model.h"
-#include <string.h>
-static int8_t arena[{arena}] __attribute__((aligned(16)));
-static int8_t in[{read}] __attribute__((aligned(16)));
-static int8_t out[{made}] __attribute__((aligned(16)));
-static uint32_t eg_at[128], eg_last;
-void eg_profile(int place);
-void eg_profile(int place) {{
-    const uint32_t now = eg_ticks();
-    eg_at[place] = now - eg_last;
-    eg_last = eg_ticks();
-}}
-int main(void) {{
-    eg_last = eg_ticks();
-    const uint32_t before = eg_last;
-    eg_{name}_run(arena, in, out);
-    const uint32_t total = eg_ticks() - before;
-    eg_put(eg_at, 4u * EG_OPERATORS);
-    eg_note(total);
-    return 0;
-}}
-"""
-
-_ARM = """#include <stddef.h>
-#include <stdint.h>
-extern uint32_t eg_stack_end;
-static volatile uint32_t eg_wraps;
-static uintptr_t eg_host(uintptr_t operation, void *block) {
-    register uintptr_t r0 __asm("r0") = operation;
-    register void *r1 __asm("r1") = block;
-    __asm volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
-    return r0;
-}
-static void eg_prepare(void) {
-    *(volatile uint32_t *)0xE000E014u = 0xFFFFFFu;
-    *(volatile uint32_t *)0xE000E018u = 0;
-    *(volatile uint32_t *)0xE000E010u = 7;
-}
-static void eg_on_tick(void) { eg_wraps++; }
-static void eg_fault(void) {
-    uintptr_t block[2] = {0x20024u, 1u};
-    eg_host(0x20u, block);
-}
-__attribute__((unused, noinline)) static uint32_t eg_ticks(void) {
-    uint32_t wraps, value;
-    do {
-        wraps = eg_wraps;
-        value = *(volatile uint32_t *)0xE000E018u;
-    } while (wraps != eg_wraps);
-    return wraps * 0x1000000u + (0xFFFFFFu - value);
-}
-__attribute__((naked, used)) static void eg_reset(void) {
-    /* The coprocessors before any C: gcc may use vectors anywhere. */
-    __asm volatile("ldr r0, =0xE000ED88\\n ldr r1, [r0]\\n orr r1, r1, #0xF00000\\n str r1, [r0]\\n dsb\\n isb\\n"
-                   "bl eg_begin");
-}
-typedef void (*eg_vector)(void);
-__attribute__((section(".vectors"), used)) static const eg_vector eg_vectors[16] = {
-    (eg_vector)(uintptr_t)&eg_stack_end, eg_reset, eg_fault, eg_fault, eg_fault, eg_fault, eg_fault, 0, 0, 0, 0,
-    eg_fault, eg_fault, 0, eg_fault, eg_on_tick};
-"""
-
-_RISCV = """#include <stddef.h>
-#include <stdint.h>
-static uintptr_t eg_host(uintptr_t operation, void *block) {
-    register uintptr_t a0 __asm("a0") = operation;
-    register void *a1 __asm("a1") = block;
-    __asm volatile(".option push\\n .option norvc\\n .balign 16\\n"
-                   "slli x0, x0, 0x1f\\n ebreak\\n srai x0, x0, 7\\n .option pop"
-                   : "+r"(a0) : "r"(a1) : "memory");
-    return a0;
-}
-static void eg_prepare(void) {}
-__attribute__((unused)) static uint32_t eg_ticks(void) {
-    uint32_t count;
-    __asm volatile("csrr %0, minstret" : "=r"(count));
-    return count;
-}
-__attribute__((naked, used, section(".vectors"))) void eg_reset(void) {
-    __asm volatile("la sp, eg_stack_end\\n call eg_begin");
-}
-"""
-
-_LINK = """
-MEMORY {{
-  ROM (rx) : ORIGIN = {rom}, LENGTH = {rom_bytes}
-  RAM (rwx) : ORIGIN = {ram}, LENGTH = {ram_bytes}
-}}
-ENTRY(eg_reset)
-SECTIONS {{
-  .text : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) *(.srodata*) . = ALIGN(8); }} > ROM
-  .ARM.exidx : {{ *(.ARM.exidx*) . = ALIGN(8); }} > ROM
-  /* Loaded where it runs: nothing copies it. */
-  .data : {{ *(.data*) *(.sdata*) . = ALIGN(8); }} > RAM
-  .bss (NOLOAD) : {{ *(.bss*) *(.sbss*) *(COMMON) . = ALIGN(8); end = .; }} > RAM
-  eg_stack_end = ORIGIN(RAM) + LENGTH(RAM);
-}}
-"""

@@ -142,7 +142,8 @@ def array_text(name: str, array: Array, align: int = 16) -> str:
         numbers = ",".join(f"{float(value).hex()}f" for value in array.ravel())
     else:
         numbers = ",".join("INT32_MIN" if value == -(2**31) else str(int(value)) for value in array.ravel())
-    return f"static const {kind} {name}[{max(array.size, 1)}] __attribute__((aligned({align}), unused)) = {{{numbers or 0}}};"
+    attributes = f"__attribute__((aligned({align}), unused))"
+    return f"static const {kind} {name}[{max(array.size, 1)}] {attributes} = {{{numbers or 0}}};"
 
 
 def _case_text(prefix: str, case: Case, lowered: Lowered, text: list[str], calls: list[str], blank: bool) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgegen.core.c_model import read_c_model, real, stored
+from edgegen.core.c_model import read_c_model
+from edgegen.links.c_blocks import real, stored
 
 _HEAD = """#include "model.h"
 

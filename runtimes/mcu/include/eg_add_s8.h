@@ -1,10 +1,14 @@
 /* a + b of int8 tensors of any scales, broadcast to each other.
  *
- * EG_TFLM_DOUBLE, EG_LITERT_REF: as TFLite's reference adds: both are raised by 20 bits and brought to twice the larger scale,
- * added, and the sum is brought to the output's scale. Multipliers and shifts as in eg_requantize.h, shifts <= 0.
+ * EG_TFLM_DOUBLE, EG_LITERT_REF: as TFLite's reference adds: both are raised by 20 bits and brought to twice the larger
+ * scale, added, and the sum is brought to the output's scale. Multipliers and shifts as in eg_requantize.h, no shift
+ * to the left.
  * EG_ONNX_QDQ: dequantized, added, divided by the output's scale, all in float32; ties to even.
- * ``fast``: no rule of ONNX's; each input's factor is exactly a half (multiplier 2^30, shift 0) or has a shift in [-20, -1]; the
- * output's shift lies in [-21, -1]. Then |sum| < 2^29 and the one-step form of eg_output.h holds for all three.
+ *
+ * ``fast``: no rule of ONNX's; each input's factor is exactly a half (multiplier 2^30, shift 0) or has a shift in
+ * [-20, -1]; the output's shift lies in [-21, -1]. Then |sum| < 2^29 and the one-step form of eg_output.h holds for all
+ * three.
+ *
  * out may be a or b where that is not broadcast. */
 #ifndef EG_ADD_S8_H
 #define EG_ADD_S8_H
@@ -21,7 +25,7 @@ struct eg_add_s8_params {
     int32_t a_zero_point, a_multiplier, a_shift;
     int32_t b_zero_point, b_multiplier, b_shift;
     int32_t out_zero_point, out_multiplier, out_shift;
-    int32_t low, high; /* clamp, within int8 */
+    int32_t low, high;                 /* clamp, within int8 */
     float a_scale, b_scale, out_scale; /* EG_ONNX_QDQ only */
 };
 
@@ -38,7 +42,8 @@ EG_INLINE int8_t eg_add_one(const struct eg_add_s8_params *p, int32_t a, int32_t
     }
     const int32_t sum = eg_multiply_double(a * (1 << 20), p->a_multiplier, (int)p->a_shift) +
                         eg_multiply_double(b * (1 << 20), p->b_multiplier, (int)p->b_shift);
-    return (int8_t)eg_requantize(sum, p->out_multiplier, (int)p->out_shift, EG_TFLM_DOUBLE, p->out_zero_point, p->low, p->high);
+    return (int8_t)eg_requantize(sum, p->out_multiplier, (int)p->out_shift, EG_TFLM_DOUBLE, p->out_zero_point, p->low,
+                                 p->high);
 }
 
 #if defined(EG_ISA_DSP)
@@ -64,7 +69,8 @@ EG_INLINE uint32_t eg_add_element(const struct eg_add_s8_params *p, int32_t a, i
 }
 
 /* Whole words of two rows of the same length. Returns how many elements that were. */
-EG_INLINE int32_t eg_add_words(const struct eg_add_s8_params *p, const int8_t *a, const int8_t *b, int8_t *out, int32_t count) {
+EG_INLINE int32_t eg_add_words(const struct eg_add_s8_params *p, const int8_t *a, const int8_t *b, int8_t *out,
+                               int32_t count) {
     int32_t i = 0;
     const int32_t za = -p->a_zero_point;
     const int32_t zb = -p->b_zero_point;
@@ -94,12 +100,14 @@ EG_INLINE int32x4_t eg_add_scaled(int32x4_t value, int32_t multiplier, int32_t s
 }
 
 /* Whole vectors of two rows of the same length. Returns how many elements that were. */
-EG_INLINE int32_t eg_add_words(const struct eg_add_s8_params *p, const int8_t *a, const int8_t *b, int8_t *out, int32_t count) {
+EG_INLINE int32_t eg_add_words(const struct eg_add_s8_params *p, const int8_t *a, const int8_t *b, int8_t *out,
+                               int32_t count) {
     int32_t i = 0;
     for (; i + 4 <= count; i += 4) {
         const int32x4_t x = vsubq_n_s32(vldrbq_s32(a + i), p->a_zero_point);
         const int32x4_t y = vsubq_n_s32(vldrbq_s32(b + i), p->b_zero_point);
-        int32x4_t sum = vaddq_s32(eg_add_scaled(x, p->a_multiplier, p->a_shift), eg_add_scaled(y, p->b_multiplier, p->b_shift));
+        int32x4_t sum =
+            vaddq_s32(eg_add_scaled(x, p->a_multiplier, p->a_shift), eg_add_scaled(y, p->b_multiplier, p->b_shift));
         sum = vqrdmulhq_n_s32(sum, p->out_multiplier);
         if (p->low < p->out_zero_point) {
             sum = vaddq_s32(sum, vshrq_n_s32(sum, 31));
@@ -122,7 +130,7 @@ EG_KERNEL void eg_add_s8(const struct eg_add_s8_params *p, const int8_t *a, cons
         return;
     }
 #endif
-    EG_LOOPS (p->loops, ia, ib, o) {
+    EG_LOOPS(p->loops, ia, ib, o) {
         out[o] = eg_add_one(p, a[ia], b[ib]);
     }
 }

@@ -1,8 +1,8 @@
-/* Average pooling, int8, channels last: the sum over the taps inside the input, divided by their number, ties away from zero
- * (TFLite's reference). Input and output share scale and zero point.
+/* Average pooling, int8, channels last: the sum over the taps inside the input, divided by their number, ties away from
+ * zero (TFLite's reference). Input and output share scale and zero point.
  *
- * in (in_h, in_w, channels), out (out_h, out_w, channels), both int8. Taps outside the input do not count; every window has one
- * inside. |sum| stays below 2^31: fewer than 2^24 taps. */
+ * in (in_h, in_w, channels), out (out_h, out_w, channels), both int8. Taps outside the input do not count; every window
+ * has one inside. |sum| stays below 2^31: fewer than 2^24 taps. */
 #ifndef EG_AVG_POOL_S8_H
 #define EG_AVG_POOL_S8_H
 

@@ -1,7 +1,8 @@
 /* Convolution, int8, channels last: any stride, dilation, padding and number of groups.
  *
- * in (in_h, in_w, in_c), out (out_h, out_w, out_c), both int8. A group reads in_c / groups channels and makes out_c / groups.
- * Weights are packed a group after the other (eg_rows_s8.h), rows = out_c / groups, depth = kernel_h * kernel_w * in_c / groups.
+ * in (in_h, in_w, in_c), out (out_h, out_w, out_c), both int8. A group reads in_c / groups channels and makes
+ * out_c / groups. Weights are packed a group after the other (eg_rows_s8.h) with rows = out_c / groups and
+ * depth = kernel_h x kernel_w x in_c / groups.
  * scratch: 4-byte aligned, as many bytes as eg_patch_run asks for. */
 #ifndef EG_CONV2D_S8_H
 #define EG_CONV2D_S8_H

@@ -6,8 +6,7 @@
  *   out[out_start + sum over d of i_d * out_step[d]] = in[in_start + sum over d of i_d * in_step[d]]
  *
  * for every i_d in [0, count[d]), `block` bytes at a time. Starts, steps and `block` are in bytes; an input's step may be
- * negative or 0. Every address lies within its tensor. A block of 2 or 4 bytes is one element of a tensor of that type,
- * and everything is then a multiple of its size. in and out do not overlap. */
+ * negative or 0. Every address lies within its tensor; none need be aligned. in and out do not overlap. */
 #include "eg_core.h"
 
 struct eg_copy_params {
@@ -19,13 +18,18 @@ struct eg_copy_params {
     int32_t block; /* >= 1 */
 };
 
+/* Copies a block; small ones without a call. */
 EG_INLINE void eg_move(const char *from, char *to, int32_t block) {
     if (block == 1) {
         *to = *from;
     } else if (block == 2) {
-        memcpy(__builtin_assume_aligned(to, 2), __builtin_assume_aligned(from, 2), 2);
+        uint16_t half;
+        memcpy(&half, from, sizeof half);
+        memcpy(to, &half, sizeof half);
     } else if (block == 4) {
-        memcpy(to, from, 4);
+        uint32_t word;
+        memcpy(&word, from, sizeof word);
+        memcpy(to, &word, sizeof word);
     } else {
         memcpy(to, from, (size_t)block);
     }

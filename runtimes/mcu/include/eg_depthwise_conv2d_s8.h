@@ -1,13 +1,17 @@
 /* Depthwise convolution, int8, channels last: any stride, dilation, padding and channel multiplier.
  *
- * in (in_h, in_w, in_c), out (out_h, out_w, out_c), out_c = in_c * multiplier, both int8. The input's zero point is folded into
- * the bias; a patch that sticks out of the input is copied and filled with it.
+ * in (in_h, in_w, in_c), out (out_h, out_w, out_c), out_c = in_c * multiplier, both int8. The input's zero point is
+ * folded into the bias; a patch that sticks out of the input is copied and filled with it.
+ *
  * Weights, of the layout that is there:
- *   weights  int8 (out_c / block, taps, block), filled up with 0; block 16 (and the output's table as eg_depthwise_s8_mve.h
- *            wants it) or out_c
+ *   weights  int8 (out_c / block, taps, block), filled up with 0; block is out_c, or 16 with the output's table as
+ *            eg_depthwise_s8_mve.h wants it (``interleaved``)
  *   wide     int16 (out_c / 4, taps, 4), see eg_depthwise_s8_dsp.h
- * scratch: a patch with the input's pitches, so that one piece of code does both, 4-byte aligned; with span =
- * (kernel_w - 1) * dilation_w + 1: ((kernel_h - 1) * (in_w < span ? span : dilation_h * in_w) + span) * in_c bytes. */
+ *
+ * scratch: a patch with the input's pitches, so that one piece of code does both; 4-byte aligned. With
+ * span = (kernel_w - 1) * dilation_w + 1 it has
+ *     ((kernel_h - 1) * (in_w < span ? span : dilation_h * in_w) + span) * in_c
+ * bytes. */
 #ifndef EG_DEPTHWISE_CONV2D_S8_H
 #define EG_DEPTHWISE_CONV2D_S8_H
 
@@ -36,8 +40,8 @@ EG_INLINE int32_t eg_depthwise_weight(const struct eg_depthwise_conv2d_s8_params
 }
 
 /* Channels from ``channel`` on of one output pixel. */
-EG_KERNEL void eg_depthwise_portable(const struct eg_depthwise_conv2d_s8_params *p, const int8_t *from, int32_t row, int32_t tap,
-                                     int32_t channel, int8_t *out) {
+EG_KERNEL void eg_depthwise_portable(const struct eg_depthwise_conv2d_s8_params *p, const int8_t *from, int32_t row,
+                                     int32_t tap, int32_t channel, int8_t *out) {
     for (; channel < p->out_c; channel++) {
         const int8_t *x = from + channel / p->multiplier;
         const int32_t entry = p->interleaved ? channel / 16 * 16 + channel % 4 * 4 + channel % 16 / 4 : channel;
@@ -52,8 +56,8 @@ EG_KERNEL void eg_depthwise_portable(const struct eg_depthwise_conv2d_s8_params 
 }
 
 /* One output pixel, from a patch whose rows and taps lie ``row`` and ``tap`` bytes apart. */
-EG_INLINE void eg_depthwise_pixel(const struct eg_depthwise_conv2d_s8_params *p, const int8_t *from, int32_t row, int32_t tap,
-                                  int8_t *out) {
+EG_INLINE void eg_depthwise_pixel(const struct eg_depthwise_conv2d_s8_params *p, const int8_t *from, int32_t row,
+                                  int32_t tap, int8_t *out) {
 #if defined(EG_ISA_DSP)
     if (p->wide && p->multiplier == 1) {
         eg_depthwise_quads(&p->output, p->wide, p->out_c, p->patch.kernel_h, p->patch.kernel_w, from, row, tap, out);
@@ -65,7 +69,8 @@ EG_INLINE void eg_depthwise_pixel(const struct eg_depthwise_conv2d_s8_params *p,
 #endif
 #if defined(EG_ISA_MVE)
     if (p->interleaved) {
-        eg_depthwise_vectors(&p->output, p->weights, p->out_c, p->patch.kernel_h, p->patch.kernel_w, from, row, tap, out);
+        eg_depthwise_vectors(&p->output, p->weights, p->out_c, p->patch.kernel_h, p->patch.kernel_w, from, row, tap,
+                             out);
         return;
     }
 #endif

@@ -1,16 +1,22 @@
-/* How a kernel's accumulators become stored int8: bias, factor, zero point, clamp. Part of the parameters of every product.
+/* How a kernel's accumulators become stored int8: bias, factor, zero point, clamp. Part of the parameters of every
+ * product.
  *
  * The table holds, for channel c and field f, table[c * channel_step + f * field_step]:
  *   0 bias        int32, the input's zero point folded in (bias - zero_point * sum of the channel's weights)
  *   1 multiplier  int32 in [2^30, 2^31), or the bits of a float32 scale under EG_ONNX_QDQ
  *   2 shift       to the right where ``shift_is_right``, else as in eg_requantize.h
- *   3 offset      only where ``fast`` on the DSP path: 2^(shift - 1) + zero_point * 2^shift
+ *   3 offset      only where ``fast`` on the DSP path: 2^shift / 2, rounded down, + zero_point * 2^shift
  * With ``uniform`` there is only field 0, and the three others are the members below.
  *
- * ``fast``: the generator has proved, from weights and bias, for every channel: |accumulator| < 2^30, 1 <= right shift <= 22, and
- * a rule other than EG_ONNX_QDQ. Then both roundings of EG_TFLM_DOUBLE are one: with a = accumulator, m = multiplier, s = shift,
- *   floor((floor((a m + 2^30) / 2^31) + 2^(s-1) - [a < 0]) / 2^s) = floor((2 a m + 2^31 + 2^32 (2^(s-1) - [a < 0])) / 2^(32+s))
- * which is SMMLAR and an arithmetic shift. ``ties``: -1 where [a < 0] matters, 0 where it does not (low >= zero point: ReLU). */
+ * ``fast``: the generator has proved, from weights and bias, for every channel that |accumulator| < 2^30 and that
+ * 1 <= right shift <= 22, under a rule other than EG_ONNX_QDQ. Then both roundings of EG_TFLM_DOUBLE are one: with
+ * a = accumulator, m = multiplier, s = shift,
+ *
+ *     floor((floor((a m + 2^30) / 2^31) + 2^(s-1) - [a < 0]) / 2^s)
+ *   = floor((2 a m + 2^31 + 2^32 (2^(s-1) - [a < 0])) / 2^(32+s))
+ *
+ * which is SMMLAR and an arithmetic shift. ``ties``: -1 where [a < 0] matters, 0 where it does not (low >= zero point:
+ * ReLU). There, under EG_TFLM_DOUBLE, a shift of 0 is ``fast`` too: 2^(s-1) and [a < 0] both fall away. */
 #ifndef EG_OUTPUT_H
 #define EG_OUTPUT_H
 
@@ -77,22 +83,9 @@ EG_INLINE struct eg_channel eg_channel_of(const struct eg_output *o, int32_t cha
         c.offset = o->offset;
     } else {
         const int32_t *row = o->table + channel * o->channel_step;
-        /* One LDM: fields stand side by side in a DSP table. In an order that stays the registers' own. */
-        if (o->field_step == 1 && o->channel_step == 4) {
-            register int32_t multiplier __asm("r4");
-            register int32_t shift __asm("r5");
-            register int32_t offset __asm("r6");
-            __asm("ldm %3, {r4, r5, r6}"
-                  : "=r"(multiplier), "=r"(shift), "=r"(offset)
-                  : "r"(row + 1), "m"(*(const int32_t(*)[4])row));
-            c.multiplier = multiplier;
-            c.shift = shift;
-            c.offset = offset;
-        } else {
-            c.multiplier = row[o->field_step];
-            c.shift = row[2 * o->field_step];
-            c.offset = o->fast ? row[3 * o->field_step] : 0;
-        }
+        c.multiplier = row[o->field_step];
+        c.shift = row[2 * o->field_step];
+        c.offset = o->fast ? row[3 * o->field_step] : 0;
     }
     return c;
 }
@@ -112,7 +105,8 @@ EG_INLINE int8_t eg_finish_channel(const struct eg_output *o, int32_t value, str
     const int32_t doubled = value * 2;
     const int32_t addend = c.offset + ((value >> 31) & o->ties);
     const int32_t high = (o->rounding == EG_LITERT_REF ? eg_smmla(doubled, c.multiplier, addend)
-                                                       : eg_smmlar(doubled, c.multiplier, addend)) >> c.shift;
+                                                       : eg_smmlar(doubled, c.multiplier, addend)) >>
+                         c.shift;
     if (o->low == -128 && o->high == 127) {
         return (int8_t)eg_saturate8(high);
     }
@@ -131,7 +125,7 @@ EG_KERNEL int8_t eg_finish(const struct eg_output *o, int32_t value, int32_t cha
     const int32_t shift = eg_field(o, channel, 2, o->shift);
     const int right = o->shift_is_right ? shift : -shift;
     if (o->fast) {
-        const int32_t addend = (1 << (right - 1)) + o->zero_point * (1 << right) + ((value >> 31) & o->ties);
+        const int32_t addend = ((1 << right) >> 1) + o->zero_point * (1 << right) + ((value >> 31) & o->ties);
         /* Twice the value fits: |value| < 2^30. */
         const int64_t half = o->rounding == EG_LITERT_REF ? 0 : (int64_t)1 << 31;
         const int64_t sum = (int64_t)(value * 2) * multiplier + (int64_t)addend * ((int64_t)1 << 32) + half;

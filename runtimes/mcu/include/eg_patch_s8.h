@@ -1,6 +1,6 @@
-/* A convolution as products of patches: each output pixel's patch of the input becomes a column of kernel_h * kernel_w *
- * channels values (channels last), which meets the packed rows of eg_rows_s8.h. Outside the input stands its zero point, which
- * the bias of the output's table takes out again. */
+/* A convolution as products of patches: each output pixel's patch of the input becomes a column of
+ * kernel_h x kernel_w x channels values (channels last), which meets the packed rows of eg_rows_s8.h. Outside the input
+ * stands its zero point, which the bias of the output's table takes out again. */
 #ifndef EG_PATCH_S8_H
 #define EG_PATCH_S8_H
 
@@ -62,10 +62,11 @@ EG_INLINE void eg_fill_run(int8_t *to, int32_t value, int32_t count) {
 #endif
 }
 
-/* One column where the patch may stick out: of each row of the kernel what lies before, in and behind the input. ``pitch`` and
- * ``tap``: bytes from one row, and tap, of the kernel to the next in the column; tap is channels where dilation_w is 1. */
-EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column, int32_t pitch,
-                            int32_t tap) {
+/* One column where the patch may stick out: of each row of the kernel what lies before, in and behind the input.
+ * ``pitch`` and ``tap``: bytes from one row, and tap, of the kernel to the next in the column; tap is channels where
+ * dilation_w is 1. */
+EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column,
+                              int32_t pitch, int32_t tap) {
     const int together = g->channels == g->in_c && g->dilation_w == 1;
     const int32_t taps = together ? g->kernel_w : 1; /* that lie in one piece */
     for (int32_t i = 0; i < g->kernel_h; i++) {
@@ -78,7 +79,8 @@ EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_
             eg_fill_run(to, g->fill, from * g->channels);
             to += from * g->channels;
             if (from < past) {
-                eg_copy_run(to, in + (row * g->in_w + place + from) * g->in_c + g->first_c, (past - from) * g->channels);
+                eg_copy_run(to, in + (row * g->in_w + place + from) * g->in_c + g->first_c,
+                            (past - from) * g->channels);
                 to += (past - from) * g->channels;
             }
             eg_fill_run(to, g->fill, (taps - past) * g->channels);
@@ -112,8 +114,8 @@ EG_INLINE void eg_column(const struct eg_patch *g, const int8_t *in, int32_t y, 
 #if defined(EG_ISA_DSP)
 
 /* One column of int16, in the order of eg_rows_s8_dsp.h, into every second quad. ``staging``: padded_depth bytes. */
-EG_INLINE void eg_column_wide(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int32_t *wide, int8_t *staging,
-                              int32_t padded_depth) {
+EG_INLINE void eg_column_wide(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int32_t *wide,
+                              int8_t *staging, int32_t padded_depth) {
     const int32_t piece = g->kernel_w * g->in_c;
     if (piece % 4 == 0 && eg_patch_whole_rows(g) && eg_patch_inside(g, y, x)) {
         const int8_t *from = in + (y * g->in_w + x) * g->in_c;
@@ -158,8 +160,8 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
 #endif
 #if defined(EG_ISA_MVE)
     if (w->chunk == 16 && w->block == 4) {
-        const int direct = g->kernel_h == 1 && g->kernel_w == 1 && g->channels == g->in_c && w->depth == w->padded_depth &&
-                           g->top == 0 && g->left == 0;
+        const int direct = g->kernel_h == 1 && g->kernel_w == 1 && g->channels == g->in_c &&
+                           w->depth == w->padded_depth && g->top == 0 && g->left == 0;
         const int8_t *even = 0; /* the column of an even pixel */
         int8_t *waiting = 0;
         for (int32_t i = 0; i < g->out_h; i++) {
@@ -188,11 +190,25 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
         return;
     }
 #endif
+    int8_t *waiting = 0; /* the output of an even pixel, whose column stands in ``scratch`` */
+    const int paired = w->block == 1 && w->chunk == 1;
     for (int32_t i = 0; i < g->out_h; i++) {
         for (int32_t j = 0; j < g->out_w; j++) {
-            eg_column(g, in, i * g->stride_h - g->top, j * g->stride_w - g->left, scratch);
-            eg_rows_portable(w, o, first, scratch, out + i * g->out_row + j * g->out_pixel);
+            int8_t *to = out + i * g->out_row + j * g->out_pixel;
+            int8_t *column = waiting ? scratch + w->padded_depth : scratch;
+            eg_column(g, in, i * g->stride_h - g->top, j * g->stride_w - g->left, column);
+            if (!paired) {
+                eg_rows_portable(w, o, first, column, to);
+            } else if (waiting) {
+                eg_rows_portable_pair(w, o, first, scratch, column, waiting, to);
+                waiting = 0;
+            } else {
+                waiting = to;
+            }
         }
+    }
+    if (waiting) {
+        eg_rows_portable(w, o, first, scratch, waiting);
     }
 }
 

@@ -1,7 +1,8 @@
 /* From an int32 accumulator to a stored integer, one function a rounding rule.
  *
- * Ranges: multiplier 0 or in [2^30, 2^31); shift in [-31, 30] (positive: to the left), as TFLite's QuantizeMultiplier gives them.
- * 64-bit arithmetic inside: no accumulator overflows. A right shift of a negative number is arithmetic (gcc, clang, armclang). */
+ * Ranges: multiplier 0 or in [2^30, 2^31); shift in [-31, 30] (positive: to the left), as TFLite's QuantizeMultiplier
+ * gives them. 64-bit arithmetic inside: no accumulator overflows. A right shift of a negative number is arithmetic
+ * (gcc, clang, armclang). */
 #ifndef EG_REQUANTIZE_H
 #define EG_REQUANTIZE_H
 
@@ -11,8 +12,8 @@ EG_INLINE int32_t eg_clamp(int32_t value, int32_t low, int32_t high) {
     return value < low ? low : value > high ? high : value;
 }
 
-/* EG_TFLM_DOUBLE: gemmlowp's SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT (ties away from zero). What a left
- * shift moves out of int32 saturates, and so does the result. */
+/* EG_TFLM_DOUBLE: gemmlowp's SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT (ties away from zero). What a
+ * left shift moves out of int32 saturates, and so does the result. */
 EG_INLINE int32_t eg_multiply_double(int32_t value, int32_t multiplier, int shift) {
     const int left = shift > 0 ? shift : 0;
     const int right = shift > 0 ? 0 : -shift;

@@ -1,6 +1,6 @@
-/* eg_rows_s8.h with SMLAD (Armv7E-M DSP). Columns are widened to int16 before, in the order in which SXTB16 splits a word of
- * weights: of every four values x0 x1 x2 x3 first (x0, x2), then (x1, x3). Registers are named, as each tile needs all 14;
- * mostly high ones, as gcc wants low ones for its operands. */
+/* eg_rows_s8.h with SMLAD (Armv7E-M DSP). Columns are widened to int16 before, in the order in which SXTB16 splits a
+ * word of weights: of every four values x0 x1 x2 x3 first (x0, x2), then (x1, x3). Registers are named, as each tile
+ * needs all 14; mostly high ones, as gcc wants low ones for its operands. */
 #ifndef EG_ROWS_S8_DSP_H
 #define EG_ROWS_S8_DSP_H
 
@@ -26,7 +26,8 @@ EG_INLINE uint32_t eg_word(const int8_t *at) {
     return word;
 }
 
-/* Widens ``quads`` times four values; ``step``: words from one quad to the next in ``wide`` (2, or 4 for pairs of columns). */
+/* Widens ``quads`` times four values; ``step``: words from one quad to the next in ``wide`` (2, or 4 for pairs of
+ * columns). */
 EG_INLINE void eg_widen(const int8_t *from, int32_t quads, int32_t *wide, int32_t step) {
     for (int32_t i = 0; i < quads; i++) {
         const uint32_t word = eg_word(from + 4 * i);
@@ -37,47 +38,47 @@ EG_INLINE void eg_widen(const int8_t *from, int32_t quads, int32_t *wide, int32_
 }
 
 /* Four values of two columns times two rows: 14 instructions for 16 products. */
-#define EG_QUAD_2X2                                                                                                                \
-    "ldm %[x]!, {r4, r8, r9, r10}\n\t"                                                                                              \
-    "ldrd r11, r12, [%[w]], #8\n\t"                                                                                                 \
-    "sxtb16 lr, r11\n\t"                                                                                                           \
-    "sxtb16 r11, r11, ror #8\n\t"                                                                                                    \
-    "smlad %[a], r4, lr, %[a]\n\t"                                                                                                \
-    "smlad %[c], r9, lr, %[c]\n\t"                                                                                                \
-    "sxtb16 lr, r12\n\t"                                                                                                          \
-    "smlad %[a], r8, r11, %[a]\n\t"                                                                                                 \
-    "smlad %[c], r10, r11, %[c]\n\t"                                                                                                 \
-    "sxtb16 r12, r12, ror #8\n\t"                                                                                                  \
-    "smlad %[b], r4, lr, %[b]\n\t"                                                                                                \
-    "smlad %[d], r9, lr, %[d]\n\t"                                                                                                \
-    "smlad %[b], r8, r12, %[b]\n\t"                                                                                                \
+#define EG_QUAD_2X2                                                                                                    \
+    "ldm %[x]!, {r4, r8, r9, r10}\n\t"                                                                                 \
+    "ldrd r11, r12, [%[w]], #8\n\t"                                                                                    \
+    "sxtb16 lr, r11\n\t"                                                                                               \
+    "sxtb16 r11, r11, ror #8\n\t"                                                                                      \
+    "smlad %[a], r4, lr, %[a]\n\t"                                                                                     \
+    "smlad %[c], r9, lr, %[c]\n\t"                                                                                     \
+    "sxtb16 lr, r12\n\t"                                                                                               \
+    "smlad %[a], r8, r11, %[a]\n\t"                                                                                    \
+    "smlad %[c], r10, r11, %[c]\n\t"                                                                                   \
+    "sxtb16 r12, r12, ror #8\n\t"                                                                                      \
+    "smlad %[b], r4, lr, %[b]\n\t"                                                                                     \
+    "smlad %[d], r9, lr, %[d]\n\t"                                                                                     \
+    "smlad %[b], r8, r12, %[b]\n\t"                                                                                    \
     "smlad %[d], r10, r12, %[d]\n\t"
 
 /* Four values of one column times four rows: 18 instructions for 16 products. */
-#define EG_QUAD_1X4                                                                                                                \
-    "ldrd r4, lr, [%[x]], #8\n\t"                                                                                                  \
-    "ldm %[w]!, {r8, r9, r10, r11}\n\t"                                                                                             \
-    "sxtb16 r12, r8\n\t"                                                                                                           \
-    "sxtb16 r8, r8, ror #8\n\t"                                                                                                    \
-    "smlad %[a], r4, r12, %[a]\n\t"                                                                                                \
-    "sxtb16 r12, r9\n\t"                                                                                                           \
-    "smlad %[a], lr, r8, %[a]\n\t"                                                                                                 \
-    "sxtb16 r9, r9, ror #8\n\t"                                                                                                    \
-    "smlad %[b], r4, r12, %[b]\n\t"                                                                                                \
-    "sxtb16 r12, r10\n\t"                                                                                                           \
-    "smlad %[b], lr, r9, %[b]\n\t"                                                                                                 \
-    "sxtb16 r10, r10, ror #8\n\t"                                                                                                    \
-    "smlad %[c], r4, r12, %[c]\n\t"                                                                                                \
-    "sxtb16 r12, r11\n\t"                                                                                                          \
-    "smlad %[c], lr, r10, %[c]\n\t"                                                                                                 \
-    "sxtb16 r11, r11, ror #8\n\t"                                                                                                  \
-    "smlad %[d], r4, r12, %[d]\n\t"                                                                                                \
+#define EG_QUAD_1X4                                                                                                    \
+    "ldrd r4, lr, [%[x]], #8\n\t"                                                                                      \
+    "ldm %[w]!, {r8, r9, r10, r11}\n\t"                                                                                \
+    "sxtb16 r12, r8\n\t"                                                                                               \
+    "sxtb16 r8, r8, ror #8\n\t"                                                                                        \
+    "smlad %[a], r4, r12, %[a]\n\t"                                                                                    \
+    "sxtb16 r12, r9\n\t"                                                                                               \
+    "smlad %[a], lr, r8, %[a]\n\t"                                                                                     \
+    "sxtb16 r9, r9, ror #8\n\t"                                                                                        \
+    "smlad %[b], r4, r12, %[b]\n\t"                                                                                    \
+    "sxtb16 r12, r10\n\t"                                                                                              \
+    "smlad %[b], lr, r9, %[b]\n\t"                                                                                     \
+    "sxtb16 r10, r10, ror #8\n\t"                                                                                      \
+    "smlad %[c], r4, r12, %[c]\n\t"                                                                                    \
+    "sxtb16 r12, r11\n\t"                                                                                              \
+    "smlad %[c], lr, r10, %[c]\n\t"                                                                                    \
+    "sxtb16 r11, r11, ror #8\n\t"                                                                                      \
+    "smlad %[d], r4, r12, %[d]\n\t"                                                                                    \
     "smlad %[d], lr, r11, %[d]\n\t"
 
-#define EG_QUADS(text)                                                                                                             \
-    __asm volatile(text                                                                                                            \
-                   : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [w] "+r"(at)                                 \
-                   :                                                                                                               \
+#define EG_QUADS(text)                                                                                                 \
+    __asm volatile(text                                                                                                \
+                   : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [w] "+r"(at)                     \
+                   :                                                                                                   \
                    : "r4", "r8", "r9", "r10", "r11", "r12", "lr", "memory")
 
 /* Two columns, interleaved quad by quad, times all rows (block 2, chunk 4). ``out1`` may be NULL: one column counts. */

@@ -1,5 +1,6 @@
-/* eg_rows_s8.h with vectors (Armv8.1-M MVE): 16 values an instruction, block 4, chunk 16. A column is read up to a multiple
- * of 16 values; weights are 0 there. Accumulators are even registers, as VMLADAV wants; pointers take the odd ones. */
+/* eg_rows_s8.h with vectors (Armv8.1-M MVE): 16 values an instruction, block 4, chunk 16. A column is read up to a
+ * multiple of 16 values; weights are 0 there. Accumulators are even registers, as VMLADAV wants; pointers take the odd
+ * ones. */
 #ifndef EG_ROWS_S8_MVE_H
 #define EG_ROWS_S8_MVE_H
 

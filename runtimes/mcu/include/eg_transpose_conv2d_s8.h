@@ -1,10 +1,13 @@
-/* Transposed convolution, int8, channels last, without zero stuffing: output pixels of one phase (place modulo the stride) are
- * an ordinary convolution of the input with every stride-th tap of the kernel.
+/* Transposed convolution, int8, channels last, without zero stuffing: output pixels of one phase (place modulo the
+ * stride) are an ordinary convolution of the input with every stride-th tap of the kernel.
  *
- * in (in_h, in_w, in_c), out (out_h, out_w, out_c), both int8. ``top`` and ``left`` rows and columns are cut off the full result.
- * Phase (a, b), a < stride_h, b < stride_w in row order, holds taps a + i * stride_h < kernel_h, the last one first, and so along
- * the width; its rows are packed (eg_rows_s8.h) behind those of the phase before, its bias stands in channels
+ * in (in_h, in_w, in_c), out (out_h, out_w, out_c), both int8. ``top`` rows and ``left`` columns are cut off the full
+ * result.
+ *
+ * Phase (a, b), a < stride_h, b < stride_w in row order, holds taps a + i * stride_h < kernel_h, the last one first,
+ * and so along the width. Its rows are packed (eg_rows_s8.h) behind those of the phase before; its biases are channels
  * [phase * out_c, (phase + 1) * out_c) of the output's table. A phase without a tap gives the bias.
+ *
  * scratch: 4-byte aligned, as eg_patch_run asks for with the padded depth of the phase that has most taps. */
 #ifndef EG_TRANSPOSE_CONV2D_S8_H
 #define EG_TRANSPOSE_CONV2D_S8_H
@@ -51,8 +54,8 @@ EG_KERNEL void eg_transpose_conv2d_s8(const struct eg_transpose_conv2d_s8_params
             const int32_t y = eg_phase_start(a, p->top, p->stride_h);
             const int32_t x = eg_phase_start(b, p->left, p->stride_w);
             const int32_t depth = taps_h * taps_w * p->in_c;
-            const struct eg_rows rows = {weights, p->out_c, depth, eg_packed_depth(depth, p->chunk), p->block,
-                                         p->chunk};
+            const struct eg_rows rows = {weights,  p->out_c, depth, eg_packed_depth(depth, p->chunk),
+                                         p->block, p->chunk};
             const struct eg_patch patch = {
                 .in_h = p->in_h,
                 .in_w = p->in_w,
@@ -73,8 +76,8 @@ EG_KERNEL void eg_transpose_conv2d_s8(const struct eg_transpose_conv2d_s8_params
                 .out_pixel = p->stride_w * p->out_c,
                 .fill = p->fill,
             };
-            eg_patch_run(&patch, &rows, &p->output, (a * p->stride_w + b) * p->out_c, in, out + (y * p->out_w + x) * p->out_c,
-                         (int8_t *)scratch);
+            eg_patch_run(&patch, &rows, &p->output, (a * p->stride_w + b) * p->out_c, in,
+                         out + (y * p->out_w + x) * p->out_c, (int8_t *)scratch);
             weights += padded_rows * rows.padded_depth;
         }
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -409,6 +410,28 @@ def test_more_bytes_than_declared_are_refused(server, pushed, tmp_path):
     server.before = endless
     with pytest.raises(IntegrityError, match=r"more than it may|without an end"):
         pull_from(address(server), tmp_path / "out")
+
+
+def test_file_that_drips_ends_the_pull(server, pushed, tmp_path):
+    def drip(handler):
+        if digest_of(LARGE) not in handler.path:
+            return False
+        handler.close_connection = True
+        handler.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(LARGE)}\r\n\r\n".encode())
+        try:
+            for place in range(200):
+                handler.wfile.write(LARGE[place : place + 1])
+                time.sleep(0.02)
+        except OSError:
+            pass
+        return True
+
+    server.before = drip
+    started = time.monotonic()
+    with pytest.raises(ToolMissingError, match="too slow"):
+        pull_from(address(server), tmp_path / "out")
+    assert time.monotonic() - started < 3
+    assert_nothing_under_a_final_name(tmp_path / "out")
 
 
 @pytest.mark.parametrize("what", ["bundle", "files", ".edgegen-pull"])

@@ -162,6 +162,14 @@ def test_registry_that_refuses_is_told_and_not_asked_again(server, tmp_path, sta
     assert len(server.calls("POST")) <= 20
 
 
+def test_folder_that_holds_no_bundle_is_not_pushed(server, tmp_path):
+    bundle(tmp_path / "b")
+    (tmp_path / "b/bundle/index.json").write_bytes(b'{"schemaVersion":2,"manifests":[]}')
+    for out in (tmp_path / "b", tmp_path / "nowhere"):
+        with pytest.raises(UsageError):
+            push_to(f"{server.host}/fw/kws:1", out)
+
+
 def test_broken_bundle_is_not_pushed(server, tmp_path):
     bundle(tmp_path / "b")
     blob = max((tmp_path / "b/bundle/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
@@ -169,6 +177,20 @@ def test_broken_bundle_is_not_pushed(server, tmp_path):
     with pytest.raises(IntegrityError):
         push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
     assert server.calls("PUT") == []
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder"])
+def test_large_file_that_is_damaged_is_found_by_the_place_that_takes_it(server, tmp_path, kind):
+    bundle(tmp_path / "b", model=LARGE)
+    blob = tmp_path / "b/bundle/blobs/sha256" / digest_of(LARGE)[7:]
+    blob.write_bytes(b"x" + LARGE[1:])
+    with pytest.raises(IntegrityError, match=r"another digest|changed"):
+        push_to(f"{server.host}/fw/kws:1" if kind == "registry" else f"oci:{tmp_path}/store:1", tmp_path / "b")
+    assert digest_of(LARGE) not in server.blobs
+    assert "fw/kws:1" not in server.manifests
+    if kind == "folder":
+        with source_of(parse_reference(f"oci:{tmp_path}/store"), ACCESS) as source:
+            assert source.find("1") is None
 
 
 def test_file_that_changed_after_it_was_verified_is_found_by_the_registry(server, tmp_path):

@@ -16,6 +16,9 @@ from edgegen.core.targets import load_target
 from edgegen.devices.mcu.flashing import commands_of, write_firmware
 from edgegen.devices.mcu.images import plain_image, uf2_image
 
+PYOCD_LOAD, PYOCD_RESET = "pyocd load --no-wait --target", "pyocd reset --no-wait --target"
+OPENOCD, PROGRAM = "openocd -f interface/stlink.cfg", "-c program firmware.elf verify reset exit"
+
 STAND_IN = """#!/bin/sh
 printf '%s\\n' "$0" "$@" >> "{log}"
 for file in firmware.elf firmware.bin; do [ -f "$file" ] && cp "$file" "{log}.$file"; done
@@ -82,17 +85,28 @@ def test_flash_uf2_is_blocks_with_addresses() -> None:
         (
             "nucleo-l4r5zi",
             "",
-            ["pyocd load --target stm32l4r5zitx firmware.elf", "pyocd reset --target stm32l4r5zitx"],
+            [
+                "pyocd load --no-wait --target stm32l4r5zitx firmware.elf",
+                "pyocd reset --no-wait --target stm32l4r5zitx",
+            ],
         ),
         (
             "nucleo-f746zg",
             "",
             [
-                "openocd -f interface/stlink.cfg -f target/stm32f7x.cfg -c program firmware.elf verify reset exit",
+                f"{OPENOCD} -f target/stm32f7x.cfg {PROGRAM}",
             ],
         ),
-        ("nrf52840-dk", "", ["pyocd load --target nrf52840 firmware.elf", "pyocd reset --target nrf52840"]),
-        ("stm32u5", "/dev/ttyUSB0", ["stm32loader -p /dev/ttyUSB0 -e -w -v -f U5 -a 0x8000000 firmware.bin"]),
+        (
+            "nrf52840-dk",
+            "",
+            [f"{PYOCD_LOAD} nrf52840 firmware.elf", f"{PYOCD_RESET} nrf52840"],
+        ),
+        (
+            "stm32u5",
+            "",
+            [f"{OPENOCD} -f target/stm32u5x.cfg {PROGRAM}"],
+        ),
         ("esp32-c3", "/dev/ttyACM0", ["esptool --chip esp32c3 --port /dev/ttyACM0 write-flash 0x8000000 firmware.bin"]),
     ],
 )
@@ -125,7 +139,6 @@ def test_flash_without_the_tool_says_what_to_install(
     for target, port, says in (
         ("nucleo-l4r5zi", "", "pip install pyocd"),
         ("nucleo-f746zg", "", "apt install openocd"),
-        ("stm32u5", "/dev/ttyUSB0", "pip install stm32loader"),
         ("esp32-c3", "/dev/ttyUSB0", "pip install esptool"),
     ):
         with pytest.raises(ToolMissingError, match=says) as caught:
@@ -176,9 +189,13 @@ def test_flash_needs_to_know_how(firmware: Path, work: Path) -> None:
 def test_flash_gives_a_plain_binary_its_address() -> None:
     flashing = load_target("nucleo-l4r5zi").flashing
     assert flashing is not None
-    assert commands_of(flashing, "firmware.bin", 0x08000000, "")[0][2:6] == [
+    assert commands_of(flashing, "firmware.bin", 0x08000000, "")[0][3:7] == [
         *("--target", "stm32l4r5zitx", "--base-address", "0x8000000"),
     ]
+    loader = replace(flashing, tool="stm32loader", chip="L4")
+    assert " ".join(commands_of(loader, "firmware.bin", 0x08000000, "/dev/ttyUSB0")[0]) == (
+        "stm32loader -p /dev/ttyUSB0 -e -w -v -f L4 -a 0x8000000 firmware.bin"
+    )
     openocd = replace(flashing, tool="openocd", chip="target/x.cfg")
     assert commands_of(openocd, "firmware.bin", 0x08000000, "")[0][-1].endswith("verify reset exit 0x8000000")
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgegen.core.c_model import CModel, real, stored
+from edgegen.core.c_model import CModel
 from edgegen.core.errors import ToolMissingError, UsageError
 from edgegen.devices.mcu.client import McuClient
 from edgegen.devices.mcu.interface import read_interface
 from edgegen.devices.mcu.speech import spoken
 from edgegen.devices.mcu.wiring import choose, wiring_of
+from edgegen.links.c_blocks import real, stored
 from support.mcu_devices import client, host_firmware, running
 from support.mcu_models import write_model, write_sequence_model
 

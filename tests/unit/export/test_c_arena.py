@@ -154,6 +154,32 @@ def test_order_is_the_best_of_all(seed: int) -> None:
     assert peak_bytes([steps[place] for place in found], sizes) == best
 
 
+def test_order_is_greedy_where_there_are_too_many_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two branches from one tensor, each large and then small: one after the other, not side by side."""
+    sizes = {"wide_a": 900, "thin_a": 10, "wide_b": 900, "thin_b": 10, "end": 10}
+    told = {
+        "wide_a": ("in",),
+        "wide_b": ("in",),
+        "thin_a": ("wide_a",),
+        "thin_b": ("wide_b",),
+        "end": ("thin_a", "thin_b"),
+    }
+    steps = [
+        Step(
+            node=Node(name=made, kind="made up", inputs=reads, outputs=(made,)),
+            reads=reads,
+            makes=(made,),
+            in_place=(),
+            scratch_bytes=0,
+        )
+        for made, reads in told.items()
+    ]
+    assert peak_bytes(steps, sizes) == 1810
+    monkeypatch.setattr("edgegen.export.c.order.MOST_STATES", 1)
+    run = order(steps, sizes)
+    assert peak_bytes([steps[place] for place in run], sizes) == 920
+
+
 def test_order_stays_as_it_is_where_nothing_is_won() -> None:
     names = ["in", "a", "b", "c"]
     steps = [

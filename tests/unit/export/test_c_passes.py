@@ -227,6 +227,23 @@ def test_dequantize_and_quantize_in_another_scale_are_one_change() -> None:
     assert [node.kind for node in graph.nodes] == ["dense", "requantize"]
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_sums_along_the_last_axis_are_a_dense_layer(exclusive: bool, reverse: bool) -> None:
+    net = Net(1, 3, 6).then("dequantize", 1, 3, 6, dtype="float32", scales=None)
+    net.then("cumsum", 1, 3, 6, dtype="float32", scales=None, axis=2, exclusive=exclusive, reverse=reverse)
+    graph, told = integer_ends(net.then("quantize", 1, 3, 6, scales=Scales(scale=(0.2,), zero_point=(4,))).graph())
+    assert [node.kind for node in graph.nodes] == ["dense"]
+    assert "cumulative sums" in told[0]
+    x = DRAW.integers(-60, 60, (1, 3, 6), dtype=np.int8)
+    numbers = (x.astype(float) - 3) * 0.05
+    numbers = numbers[..., ::-1] if reverse else numbers
+    sums = np.cumsum(numbers, axis=-1) - (numbers if exclusive else 0)
+    sums = sums[..., ::-1] if reverse else sums
+    (found,) = run(graph, {"x": x}).values()
+    assert np.abs(found - np.clip(sums / 0.2 + 4, -128, 127)).max() <= 0.76  # halves are rounded twice
+
+
 def test_rows_of_a_real_table_are_quantized_before_they_are_looked_up() -> None:
     table = DRAW.normal(size=(9, 4)).astype(np.float32)
     tensors = [

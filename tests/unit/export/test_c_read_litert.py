@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from edgegen.core.errors import BuildError, UsageError
+from edgegen.export.c.emit import emit
+from edgegen.export.c.ends import integer_ends
+from edgegen.export.c.fuse import fused
 from edgegen.export.c.graph import Graph, Node, Scales, Tensor
 from edgegen.export.c.read_litert import graph_of_litert
 from support.tflm import operator_file
@@ -228,6 +232,22 @@ def test_constant_of_another_length_is_hostile(tmp_path: Path) -> None:
     short = Tensor(name="w", shape=(3, 4), dtype="int8", scales=Q, data=np.ones(7, np.int8))
     with pytest.raises((UsageError, BuildError)):
         read(tmp_path, "FULLY_CONNECTED", [real("x", 1, 4), short, None], [real("y", 1, 3)], "FullyConnectedOptions")
+
+
+def test_damaged_file_ends_in_a_clear_error(tmp_path: Path) -> None:
+    fields = {"strideH": 2, "strideW": 1, "padding": SAME, "fusedActivationFunction": RELU}
+    whole = operator_file("CONV_2D", [IMAGE, WEIGHTS, None], [real("y", 1, 3, 7, 6)], "Conv2DOptions", fields)
+    draw, path, refused = random.Random(3), tmp_path / "model.tflite", 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(draw.choice((1, 2, 4))):
+            damaged[draw.randrange(len(damaged))] = draw.choice((0, 1, 127, 128, 255))
+        path.write_bytes(damaged)
+        try:
+            emit(fused(integer_ends(graph_of_litert(path))[0]), "c")
+        except (UsageError, BuildError):
+            refused += 1
+    assert 20 < refused < 150
 
 
 def test_four_bit_weights_are_unpacked(tmp_path: Path) -> None:

@@ -166,3 +166,43 @@ def test_step_settings_serve_every_form_of_a_step() -> None:
 def test_step_settings_refuse(steps: dict, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         step_settings(_project("float32", **steps))
+
+
+# -- targets that run what a model was compiled to ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["nucleo-l4r5zi", "mps3-an547", "esp32-c3"])
+def test_plan_for_a_microcontroller_takes_every_recipe_as_c(target: str) -> None:
+    planned = {
+        str(item.name): item for item in plan(_project("static-int8", "pruned+static-int8"), load_target(target))
+    }
+    assert list(planned) == ["float32@c", "static-int8@c", "pruned+static-int8@c"]
+    assert all(not item.not_built for name, item in planned.items() if name != "float32@c")
+    assert {item.runtime for item in planned.values()} == {"edgegen-c"}
+
+
+def test_plan_of_c_says_why_float_is_not_built() -> None:
+    project = _project("weight-int8", "static-int8")
+    planned = {str(item.name): item for item in plan(project, load_target("nucleo-l4r5zi"))}
+    for name in ("float32@c", "weight-int8@c"):
+        assert "integer kernels alone" in planned[name].not_built
+    assert "float32@litert" in planned["float32@c"].not_built
+
+
+def test_plan_of_c_adds_the_recipe_without_which_there_would_be_nothing() -> None:
+    names = [str(item.name) for item in plan(_project("dynamic-int8"), load_target("nucleo-l4r5zi"))]
+    assert names == ["float32@c", "dynamic-int8@c", "static-int8@c"]
+    names = [str(item.name) for item in plan(_project("pruned+static-int16"), load_target("nucleo-l4r5zi"))]
+    assert names == ["float32@c", "pruned+static-int16@c"]
+
+
+def test_plan_of_c_packs_weights_for_the_core() -> None:
+    for target, kernels in {"nucleo-l4r5zi": "dsp", "mps3-an547": "mve", "mps2-an385": "c", "esp32-c3": "c"}.items():
+        assert plan(_project("static-int8"), load_target(target))[-1].isa == kernels
+
+
+def test_plan_of_c_keeps_operators_without_weights_in_integers() -> None:
+    whole = plan(_project("static-int8"), load_target("nucleo-l4r5zi"))[-1]
+    assert whole.settings["static-int8"].elementwise == "int8"
+    for_files = plan(_project("static-int8"), load_target("raspberrypi5"))[-1]
+    assert (for_files.name.format, for_files.settings["static-int8"].elementwise) == ("litert", "auto")

@@ -40,7 +40,7 @@ class _Paced(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, patience: Patience, first_s: float) -> None:
         self._sock = sock
-        self._first_s = first_s
+        sock.settimeout(first_s)
         self._raw = sock.makefile("rb", buffering=0)
         self._patience = patience
         self._budget = _HEAD_BYTES
@@ -56,34 +56,19 @@ class _Paced(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         if self._budget <= 0:
             raise IntegrityError("a server sends data without an end", expected="an answer of the announced size")
-        while True:
-            now = time.monotonic()
-            if not self._window_end:
-                self._sock.settimeout(self._first_s)
-            elif now >= self._window_end:
-                self._next_window(now)
-                continue
-            else:
-                self._sock.settimeout(max(self._window_end - now, 0.01))
-            try:
-                count: int | None = self._raw.readinto(buffer)
-            except TimeoutError:
-                if not self._window_end:
-                    raise
-                # A file object refuses to read again once it timed out.
-                self._raw = self._sock.makefile("rb", buffering=0)
-                continue
-            if not self._window_end:
-                self._window_end = time.monotonic() + self._patience.window_s
-            self._in_window += count or 0
-            self._budget -= count or 0
-            return count
+        count: int | None = self._raw.readinto(buffer)  # TimeoutError: nothing at all for so long
+        now = time.monotonic()
+        if not self._window_end:
+            self._sock.settimeout(self._patience.window_s)
+            self._window_end = now + self._patience.window_s
+        self._in_window += count or 0
+        self._budget -= count or 0
+        if count and now >= self._window_end:
+            self._next_window(now)
+        return count
 
     def _next_window(self, now: float) -> None:
-        least = self._patience.min_bytes_per_s * self._patience.window_s
-        if self._in_window < least:
-            if not self._in_window:
-                raise TimeoutError(f"nothing arrived for {self._patience.window_s:g} s")
+        if self._in_window < self._patience.min_bytes_per_s * self._patience.window_s:
             raise TooSlowError(
                 "the server is too slow",
                 got=f"{self._in_window} bytes in {self._patience.window_s:g} s",

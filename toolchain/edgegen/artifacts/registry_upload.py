@@ -69,7 +69,7 @@ class Sessions:
 
 
 def upload(requests: Requests, blob: Descriptor, path: Path, sessions: Sessions, mount_from: str | None) -> None:
-    """Brings a file into the registry, whose check of the digest is what counts.
+    """Brings a file into the registry, which commits it only if it is what its digest says (OCI distribution 1.1).
 
     Raises:
         ToolMissingError: too many failures, or the registry refuses.
@@ -87,7 +87,7 @@ def upload(requests: Requests, blob: Descriptor, path: Path, sessions: Sessions,
                 break  # the registry no longer knows the session
             except FAILURES as error:
                 attempts.failed(error, session.done_bytes)
-                if session.location is None and isinstance(error, BusyError):
+                if location is not None and session.location is None and isinstance(error, BusyError):
                     break  # some registries fail over an earlier run's session that they have lost
                 location = session.location or location
         sessions.forget(requests.place, blob.digest)

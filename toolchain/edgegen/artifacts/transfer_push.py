@@ -11,7 +11,7 @@ from pathlib import Path
 from edgegen.artifacts.cosign import SIGNATURE, sig_tag
 from edgegen.artifacts.layout import BundleManifest
 from edgegen.artifacts.layout_source import FolderFiles, LayoutSource
-from edgegen.artifacts.registry_reference import tag_of_version
+from edgegen.artifacts.registry_reference import LATEST, tag_of_version
 from edgegen.artifacts.transfer import (
     TARGET,
     VERSION,
@@ -26,11 +26,12 @@ from edgegen.artifacts.transfer import (
 )
 from edgegen.artifacts.transfer_parts import Found, find_bundle
 from edgegen.artifacts.verify import verify
-from edgegen.core.errors import UsageError
+from edgegen.core.errors import IntegrityError, UsageError
 from edgegen.core.ports import Progress
 from edgegen.core.store import REF_NAME
 
 CONNECTIONS = 4
+_LARGE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ def push(
     progress: Progress,
     earlier: Source | None = None,
 ) -> Pushed:
-    """Pushes bundles, of which every byte was checked before.
+    """Pushes bundles that were checked before; the hash of a large file is checked by the place that takes it.
 
     Args:
         folders: one ``bundle/`` folder, whose core the tag will stand for; or several of different targets, which an
@@ -78,15 +79,23 @@ def push(
     _check_targets(bundles)
     name = tag or _common_tag(bundles)
     sending = _Send(destination, progress)
+    with ThreadPoolExecutor(1) as beside:
+        # What is about a core waits for its list to settle; meanwhile the models are on their way.
+        told = beside.submit(_hand_over_about, bundles, destination, sending)
+        for bundle in bundles:
+            about = {blob.digest for blob in _blobs_about(bundle)}
+            sending.all([blob for blob in bundle.found.blobs() if blob.digest not in about], bundle.folder)
+        told.result()
     for bundle in bundles:
-        sending.all(bundle.found.blobs(), bundle.folder)
-    for bundle in bundles:
-        _hand_over(bundle, destination)
+        core = bundle.found.core.descriptor
+        destination.put_manifest(core, bundle.found.core.data)
+        if bundle.found.cosign is not None:
+            _hand_over_cosign(bundle.found.cosign, sig_tag(core.hex), destination)
     listed = [] if earlier is None else _listed(earlier, name, bundles)
     entries = [*listed, *(_entry(bundle) for bundle in bundles)]
     if len(entries) == 1 and earlier is None:
-        core = bundles[0].found.core
-        meant = Fetched(descriptor=core.descriptor, data=core.data)
+        whole = bundles[0].found.core
+        meant = Fetched(descriptor=whole.descriptor, data=whole.data)
     else:
         meant = index_of(sorted(entries, key=lambda item: item.annotations.get(TARGET, "")))
     destination.tag(name, meant.descriptor, meant.data)
@@ -106,14 +115,14 @@ class _Send:
         self._destination = destination
         self._progress = progress
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._done: set[str] = set()
         self.sent_bytes = 0
         self.present_bytes = 0
 
     def all(self, blobs: Sequence[Descriptor], folder: Path) -> None:
         """Sends what the place does not have."""
-        due = [blob for blob in blobs if blob.digest not in self._done]
+        with self._lock:
+            due = [blob for blob in blobs if blob.digest not in self._done]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             jobs = [pool.submit(self._one, blob, folder) for blob in sorted(due, key=lambda item: -item.size_bytes)]
             wait(jobs, return_when=FIRST_EXCEPTION)
@@ -122,7 +131,8 @@ class _Send:
         for job in jobs:
             if not job.cancelled():
                 job.result()
-        self._done |= {blob.digest for blob in due}
+        with self._lock:
+            self._done |= {blob.digest for blob in due}
 
     def _one(self, blob: Descriptor, folder: Path) -> None:
         present = self._destination.has(blob)
@@ -137,24 +147,33 @@ class _Send:
 
 
 def _read(folder: Path) -> _Bundle:
-    """A bundle that was verified. The registry hashes what it is sent, so what changes under our hands is found."""
-    verified = verify(folder)
-    found = find_bundle(LayoutSource(FolderFiles(folder)), verified.digest, None)
+    """A bundle that was verified, but for the hashes of large files: the place makes those of what it is sent."""
+    source = LayoutSource(FolderFiles(folder))
+    if source.find(LATEST) is None:
+        raise UsageError("there is no bundle", where=str(folder), expected="a build's folder, or the bundle/ inside it")
+    found = find_bundle(source, LATEST, None)
+    large = {blob.hex for blob in found.blobs() if blob.size_bytes > _LARGE_BYTES}
+    verified = verify(folder, hashed=large)
+    if verified.digest != found.core.descriptor.digest:
+        raise IntegrityError("the bundle changed while it was read", where=str(folder))
     return _Bundle(folder=folder, digest=verified.digest, manifest=verified.manifest, found=found)
 
 
-def _hand_over(bundle: _Bundle, destination: Destination) -> None:
-    """The core, what is about it, and the lists that say so: all before a tag stands for it."""
-    core = bundle.found.core.descriptor
-    destination.put_manifest(core, bundle.found.core.data)
-    entries = []
-    for item in bundle.found.about:
-        destination.put_manifest(item.descriptor, item.data)
-        name = bundle.found.names.get(item.descriptor.digest)
-        entries.append(replace(item.descriptor, annotations={} if name is None else {REF_NAME: name}))
-    destination.add_referrers(core, entries)
-    if bundle.found.cosign is not None:
-        _hand_over_cosign(bundle.found.cosign, sig_tag(core.hex), destination)
+def _blobs_about(bundle: _Bundle) -> list[Descriptor]:
+    """What evidence, training and signatures name, each digest once."""
+    return list({blob.digest: blob for item in bundle.found.about for blob in item.blobs()}.values())
+
+
+def _hand_over_about(bundles: Sequence[_Bundle], destination: Destination, sending: _Send) -> None:
+    """Evidence, training and signatures, and the lists of what is about each core; a core may come after them."""
+    for bundle in bundles:
+        sending.all(_blobs_about(bundle), bundle.folder)
+        entries = []
+        for item in bundle.found.about:
+            destination.put_manifest(item.descriptor, item.data)
+            name = bundle.found.names.get(item.descriptor.digest)
+            entries.append(replace(item.descriptor, annotations={} if name is None else {REF_NAME: name}))
+        destination.add_referrers(bundle.found.core.descriptor, entries)
 
 
 def _hand_over_cosign(

@@ -180,7 +180,9 @@ def _figures(candidate: Mapping[str, Any], generation: Mapping[str, Any] | None)
     counted, clock = candidate.get("counted"), candidate.get("measured")
     found = []
     if candidate.get("size_bytes") is not None:
-        found.append(Figure(metric="size_bytes", kind="exact", value=candidate["size_bytes"]))
+        # What a device holds: the model, and the file that reads blocks of a prompt where the bundle has one.
+        second = ((generation or {}).get("prefill") or {}).get("size_bytes") or 0
+        found.append(Figure(metric="size_bytes", kind="exact", value=candidate["size_bytes"] + second))
     if counted:
         names = ("instructions", "bytes_loaded", "bytes_stored")
         known = [name for name in names if counted[name] is not None]

@@ -196,6 +196,8 @@ def memory_rows(document: Document) -> list[Row]:
             row = {"metric": key, "name": name, "kind": kind, "value": size(known[key]), "means": means}
             if key == "peak_ram_bytes" and on_device:
                 row |= {"kind": "measured", "means": f"{_PROCESS}, as the device reports it"}
+            if key == "size_bytes" and known.get("flash_bytes") is not None:
+                row |= {"name": "model in flash", "means": "code and constants that it adds to a firmware"}
             if key == "peak_ram_bytes" and known.get("flash_bytes") is not None:
                 row |= {"means": "data, arena, blocks and the painted stack of the firmware"}
             rows.append(row)

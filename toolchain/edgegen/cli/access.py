@@ -39,3 +39,8 @@ def known_target(name: str | None) -> str | None:
     from edgegen.core.targets import alias_of, target_names
 
     return (alias_of(name) or name) if name is not None and name in target_names() else name
+
+
+def plain(text: object) -> str:
+    """A stranger's text on one line, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:200]

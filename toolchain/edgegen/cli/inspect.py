@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.access import access_of, access_options, known_target
+from edgegen.cli.access import access_of, access_options, known_target, plain
 from edgegen.cli.console import output_options, print_json
 
 
@@ -34,7 +34,7 @@ def command(reference: str, target: str | None, ca: Path | None, plain_http: boo
         return
     click.echo(f"{document['place']}, {document['reference']}: {document['digest']}")
     for item in document["targets"]:
-        click.echo(f"  for {_plain(item['target'])}: {item['digest']}")
+        click.echo(f"  for {plain(item['target'])}: {item['digest']}")
     if document["bundle"] is not None:
         _show(document["bundle"])
     elif document["targets"]:
@@ -43,44 +43,37 @@ def command(reference: str, target: str | None, ca: Path | None, plain_http: boo
 
 def _show(bundle: Mapping[str, Any]) -> None:
     manifest = bundle["manifest"]
-    click.echo(f"\n{_plain(manifest['name'])} {_plain(manifest['version'])} for {_plain(manifest['target'])}")
-    click.echo(
-        f"  {_plain(manifest['candidate'])}, {_plain(manifest['runtime'])} {_plain(manifest['runtime_version'])}"
-    )
+    click.echo(f"\n{plain(manifest['name'])} {plain(manifest['version'])} for {plain(manifest['target'])}")
+    click.echo(f"  {plain(manifest['candidate'])}, {plain(manifest['runtime'])} {plain(manifest['runtime_version'])}")
     for role in ("inputs", "outputs"):
         for item in manifest[role]:
-            click.echo(f"  {role[:-1]} {_plain(item['name'])}: {_plain(item['dtype'])} {item['shape']}")
+            click.echo(f"  {role[:-1]} {plain(item['name'])}: {plain(item['dtype'])} {item['shape']}")
     click.echo(f"\ncore {bundle['digest']}")
     _files(bundle["files"])
     for item in bundle["about"]:
-        click.echo(f"{_plain(item['artifact_type']).split('.')[2]} {item['digest']}")
+        click.echo(f"{plain(item['artifact_type']).split('.')[2]} {item['digest']}")
         _files(item["files"])
     click.echo("\nproven")
     for item in (*bundle["verdicts"], *bundle["verdicts_of_the_moment"]):
-        value = "" if item.get("value") is None else f", {item['value']} {_plain(item.get('unit', ''))}".rstrip()
+        value = "" if item.get("value") is None else f", {item['value']} {plain(item.get('unit', ''))}".rstrip()
         limit = f" ({item['direction']} {item['limit']})" if "limit" in item and "direction" in item else ""
-        kind = f", {_plain(item['kind'])}" if "kind" in item else ""
-        click.echo(f"  {_plain(item.get('budget'))}: {_plain(item.get('status'))}{value}{limit}{kind}")
+        kind = f", {plain(item['kind'])}" if "kind" in item else ""
+        click.echo(f"  {plain(item.get('budget'))}: {plain(item.get('status'))}{value}{limit}{kind}")
     for item in bundle["data"]:
-        click.echo(f"\ndata {_plain(item['name'])}: {_plain(', '.join(item['licences']) or 'no licence told')}")
+        click.echo(f"\ndata {plain(item['name'])}: {plain(', '.join(item['licences']) or 'no licence told')}")
     click.echo("" if bundle["signatures"] else "\nno signature")
     for item in bundle["signatures"]:
         if "refused" in item:
-            click.echo(f"signature that does not count: {_plain(item['refused'])}")
+            click.echo(f"signature that does not count: {plain(item['refused'])}")
         else:
             until = "" if item["expires_on"] is None else f", until {item['expires_on']}"
-            click.echo(f"signed {item['signed_on']}{until} by key {_plain(', '.join(item['keys']))} (not checked here)")
+            click.echo(f"signed {item['signed_on']}{until} by key {plain(', '.join(item['keys']))} (not checked here)")
     if bundle["cosign"]:
         click.echo("cosign's form of signatures is there too")
     for item in bundle["others"]:
-        click.echo(f"also about it: {_plain(item['artifact_type'])} {item['digest']}")
+        click.echo(f"also about it: {plain(item['artifact_type'])} {item['digest']}")
 
 
 def _files(files: list[Mapping[str, Any]]) -> None:
     for item in files:
         click.echo(f"  {item['size_bytes']:>12,}  {item['path']}")
-
-
-def _plain(text: object) -> str:
-    """A stranger's text on one line, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:200]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgegen.cli.access import access_of, access_options, known_target
+from edgegen.cli.access import access_of, access_options, known_target, plain
 from edgegen.cli.console import output_options, print_json, progress
 
 
@@ -68,7 +68,8 @@ def command(
             }
         )
         return
-    click.echo(f"  {pulled.manifest.name} {pulled.manifest.version} for {pulled.manifest.target}")
+    told = pulled.manifest
+    click.echo(f"  {plain(told.name)} {plain(told.version)} for {plain(told.target)}")
     click.echo(f"  fetched {pulled.fetched_bytes:,} bytes; {pulled.kept_bytes:,} were here already")
     click.echo(f"  {pulled.signatures or 'no'} signature(s): edgegen verify tells whose, and whether they count")
     click.echo(f"intact: {pulled.digest} in {pulled.folder}")

@@ -1,23 +1,20 @@
-"""What the C sources of a model tell of themselves in ``model.json``, and how real numbers become stored ones."""
+"""What the C sources of a model tell of themselves in ``model.json``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from edgegen.core.errors import UsageError
 from edgegen.core.models import TensorSpec
 from edgegen.core.records import read_record, setting
 
-if TYPE_CHECKING:
-    import numpy as np
-
 C_INTERFACE = "model.json"
 _MAX_BYTES = 4 << 20
-_WIDTHS = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4}
+WIDTHS = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4}
+"""Element type -> bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +59,12 @@ class CModel:
     @property
     def input_bytes(self) -> int:
         """Size of the input block: a multiple of 4."""
-        return _block_bytes(self.inputs)
+        return block_bytes(self.inputs)
 
     @property
     def output_bytes(self) -> int:
         """Size of the output block: a multiple of 4."""
-        return _block_bytes(self.outputs)
+        return block_bytes(self.outputs)
 
 
 def read_c_model(path: Path) -> CModel:
@@ -96,7 +93,7 @@ def read_c_model(path: Path) -> CModel:
             elements = 1
             for axis in tensor.shape:
                 elements *= axis
-            fits = tensor.bytes == elements * _WIDTHS[tensor.dtype] and tensor.offset % 4 == 0 and tensor.offset >= end
+            fits = tensor.bytes == elements * WIDTHS[tensor.dtype] and tensor.offset % 4 == 0 and tensor.offset >= end
             whole = (tensor.scale is None) == (tensor.zero_point is None) and (tensor.scale is None or tensor.scale > 0)
             if elements < 1 or not fits or not whole or min(tensor.shape, default=1) < 1:
                 raise UsageError(f"the tensor {tensor.name!r} of the C model contradicts itself", where=str(path))
@@ -110,57 +107,7 @@ def outside_spec(tensor: CTensor) -> TensorSpec:
     return TensorSpec(name=tensor.name, dtype=dtype, shape=tensor.shape)
 
 
-def stored(tensor: CTensor, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Values as the model takes them, of the tensor's type; any leading sample axis stays."""
-    import numpy as np
-
-    if tensor.scale is None or tensor.zero_point is None:
-        return np.asarray(np.ascontiguousarray(values, dtype=tensor.dtype))
-    return quantized_array(values, tensor.scale, tensor.zero_point, tensor.dtype)
-
-
-def quantized_array(values: np.ndarray[Any, Any], scale: float, zero_point: int, dtype: str) -> np.ndarray[Any, Any]:
-    """Real numbers as TFLite's QUANTIZE stores them: ``round(value / scale) + zero_point``, the quotient in float32,
-    halves away from zero, clamped to the type.
-    """
-    import numpy as np
-
-    limits = np.iinfo(dtype)
-    steps = (np.asarray(values, np.float32) / np.float32(scale)).astype(np.float64)
-    rounded = np.trunc(steps + np.copysign(0.5, steps)) + zero_point  # exact: a float32's half is a double
-    return np.asarray(np.clip(rounded, limits.min, limits.max).astype(dtype))
-
-
-def real(tensor: CTensor, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Stored values as numbers: float32 where the tensor is quantized, else as they are."""
-    import numpy as np
-
-    if tensor.scale is None or tensor.zero_point is None:
-        return values
-    real_numbers = (values.astype(np.int32) - tensor.zero_point).astype(np.float32) * np.float32(tensor.scale)
-    return np.asarray(real_numbers)
-
-
-def packed(tensors: tuple[CTensor, ...], arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """One sample's stored arrays as the input or output block."""
-    block = bytearray(_block_bytes(tensors))
-    for tensor in tensors:
-        block[tensor.offset : tensor.offset + tensor.bytes] = arrays[tensor.name].astype(tensor.dtype).tobytes()
-    return bytes(block)
-
-
-def unpacked(tensors: tuple[CTensor, ...], block: bytes) -> dict[str, np.ndarray[Any, Any]]:
-    """The block's arrays as stored, in the tensors' shapes."""
-    import numpy as np
-
-    return {
-        tensor.name: np.frombuffer(block, tensor.dtype, tensor.bytes // _WIDTHS[tensor.dtype], tensor.offset).reshape(
-            tensor.shape
-        )
-        for tensor in tensors
-    }
-
-
-def _block_bytes(tensors: tuple[CTensor, ...]) -> int:
+def block_bytes(tensors: tuple[CTensor, ...]) -> int:
+    """Size of a block that holds these: a multiple of 4."""
     end = max((tensor.offset + tensor.bytes for tensor in tensors), default=0)
     return -(-end // 4) * 4

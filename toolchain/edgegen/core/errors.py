@@ -95,8 +95,8 @@ class EdgegenError(Exception):
 
 
 def _one_line(text: str, limit: int = 600) -> str:
-    """Folds foreign text (a tool's stderr, a file's value) into one bounded line."""
-    folded = " ".join(text.split())
+    """Folds foreign text (a tool's stderr, a file's value) into one bounded line that a terminal obeys nothing of."""
+    folded = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 

@@ -14,9 +14,8 @@ from edgegen.bench.history import parse_history, read_history
 from edgegen.bench.read_result import MAX_BYTES, bundle_of, check_result, read_result
 from edgegen.bench.runs import Run, run_of_line, run_of_result
 from edgegen.core.errors import IntegrityError, UsageError
+from edgegen.pipeline.bench import now
 from edgegen.pipeline.history import load_history
-
-_UNKNOWN_WHEN = "1970-01-01T00:00:00Z"  # a result does not say when it came about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +81,11 @@ def _of_document(place: str, path: Path) -> Given:
 
 
 def _of_result(place: str, document: Mapping[str, Any], bundle: Path | None) -> Given:
+    # A result does not say when it came about: it is taken to be of now, as its commit is that of now.
     commit, dirty = commit_of(Path(place) if Path(place).is_dir() else Path(place).parent)
     runs: tuple[Run, ...]
     try:
-        runs = (run_of_result(document, when=_UNKNOWN_WHEN, commit=commit, dirty=dirty),)
+        runs = (run_of_result(document, when=now(), commit=commit, dirty=dirty),)
     except UsageError:
         runs = ()  # nothing was measured: its verdicts say so
     return Given(source=place, runs=runs, document=document, bundle=bundle)

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgegen.artifacts.golden import read_golden
-from edgegen.artifacts.layout import GOLDEN_ARRAYS, GOLDEN_RECORD, PREFILL_FILES, PREPROCESSING, BundleManifest
+from edgegen.artifacts.layout import GOLDEN_ARRAYS, GOLDEN_RECORD, PREFILL_FILES
 from edgegen.artifacts.parse import strict_json
-from edgegen.artifacts.verify import core_files, verify
 from edgegen.bench.commits import commit_of
-from edgegen.bench.cost import counted_cost, measured_latency
+from edgegen.bench.cost import counted_cost
 from edgegen.bench.golden_check import GoldenOutput, check_golden, golden_inputs
 from edgegen.bench.predict import predict
-from edgegen.bench.read_result import bundle_of
 from edgegen.bench.roofline import Position, arithmetic_ratio, position, positions
 from edgegen.bench.runs import Figure, Run, line_of, machine_of
+from edgegen.core.c_model import C_INTERFACE, read_c_model
 from edgegen.core.cache import Cache
-from edgegen.core.errors import BuildError, EdgegenError, ExitCode, UsageError
-from edgegen.core.models import form_of
-from edgegen.core.ports import Progress, Tensors
+from edgegen.core.errors import BuildError, ExitCode, UsageError
+from edgegen.core.models import COMPILED, form_of
+from edgegen.core.ports import Progress
 from edgegen.core.records import write_record
-from edgegen.core.results import CountedCost, NumberKind, Prediction
+from edgegen.core.results import CountedCost, Prediction
 from edgegen.core.targets import TargetProfile, load_target
-from edgegen.devices.device import Device, DeviceSettings, Identity, Reading, open_device
-
-_COUNTS = ("instructions", "bytes_loaded", "bytes_stored")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A bundle that held, as a device can run it."""
-
-    folder: Path
-    digest: str
-    manifest: BundleManifest
-    files: Mapping[str, Path]
-    sample: Tensors  # the first golden sample
-
-    @property
-    def model(self) -> Path:
-        """The model file."""
-        return self.files[self.manifest.model]
+from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
+from edgegen.pipeline.bench_figures import drift_of, figures_of, overhead_figures, text_figures
+from edgegen.pipeline.opened_bundle import Opened, open_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +109,8 @@ def bench(
         progress.say(f"measure {opened.manifest.candidate} on {identity.core}")
         reading = board.measure(opened.model, opened.manifest.runtime, opened.sample)
         figures = figures_of(reading, identity)
-        figures += _text_figures(opened, board, identity, reading, progress)
-        figures += _overhead(board, identity, progress)
+        figures += text_figures(opened, board, identity, reading, progress)
+        figures += overhead_figures(board, identity, progress)
     finally:
         board.close()
     counted = counted_cost(reading, _macs(opened))
@@ -149,33 +131,6 @@ def bench(
     )
 
 
-def open_bundle(path: Path) -> Opened:
-    """The bundle at ``path``, every byte of it checked.
-
-    Raises:
-        UsageError: there is none.
-        IntegrityError: the first thing that does not hold.
-    """
-    folder = bundle_of(path)
-    if folder is None:
-        raise UsageError(
-            "there is no bundle",
-            where=str(path),
-            expected="a build's folder with bundle/ in it, or a bundle",
-            next_step="edgegen build --target NAME",
-        )
-    verified = verify(folder)
-    files = core_files(folder)
-    inputs = golden_inputs(read_golden(files[GOLDEN_ARRAYS]))
-    return Opened(
-        folder=folder,
-        digest=verified.digest,
-        manifest=verified.manifest,
-        files=files,
-        sample={name: array[:1] for name, array in inputs.items()},
-    )
-
-
 def run_of(
     opened: Opened,
     profile: TargetProfile,
@@ -188,7 +143,10 @@ def run_of(
     """What a history keeps of a measurement of now; ``unsteady``: why its clock is not to be judged."""
     manifest = opened.manifest
     commit, dirty = commit_of(opened.folder)
-    size = sum(opened.files[name].stat().st_size for name in _model_files(opened))
+    size = [
+        Figure(metric="size_bytes", kind="exact", value=sum(opened.files[name].stat().st_size for name in files))
+        for files in (() if manifest.format in COMPILED else (_model_files(opened),))
+    ]
     return Run(
         when=now(),
         name=manifest.name,
@@ -204,7 +162,7 @@ def run_of(
         dirty=dirty,
         bundle_digest=opened.digest,
         model_sha256=next(item.sha256 for item in manifest.files if item.path == manifest.model),
-        figures=(Figure(metric="size_bytes", kind="exact", value=size), *figures),
+        figures=(*size, *figures),
         by_class=None if counted is None else dict(counted.by_class),
         per_operator=None if counted is None else counted.per_operator,
         unsteady=unsteady,
@@ -212,43 +170,9 @@ def run_of(
     )
 
 
-def drift_of(*readings: Reading) -> str:
-    """Why the clock of some readings means nothing; empty where the board stayed as it was."""
-    watched = [item.board.drift for item in readings if item.board is not None]
-    return "; ".join(dict.fromkeys(said for drift in watched for said in drift))
-
-
 def now() -> str:
     """This moment as histories write it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def figures_of(reading: Reading, identity: Identity) -> list[Figure]:
-    """What a reading tells of one inference."""
-    counted, clock = reading.counted, measured_latency(reading, identity)
-    found = []
-    if counted is not None:
-        counts = {name: getattr(counted, name) for name in _COUNTS}
-        found += [
-            Figure(metric=name, kind="counted", value=value) for name, value in counts.items() if value is not None
-        ]
-    if reading.peak_ram_bytes is not None:
-        kind: NumberKind = "measured" if counted is None else "counted"
-        found.append(Figure(metric="peak_ram_bytes", kind=kind, value=reading.peak_ram_bytes))
-    if clock is not None and reading.clocked is not None:
-        found += [
-            Figure(metric="latency_p50_ms", kind="measured", value=clock.p50_ms, processes=clock.processes_p50_ms),
-            Figure(metric="latency_p90_ms", kind="measured", value=clock.p90_ms),
-            Figure(metric="latency_p99_ms", kind="measured", value=clock.p99_ms),
-            Figure(metric="latency_first_ms", kind="measured", value=reading.clocked.first_ms),
-        ]
-        if clock.cold_start_ms is not None:
-            found.append(Figure(metric="cold_start_ms", kind="measured", value=clock.cold_start_ms))
-        if clock.stream_per_s is not None:
-            found.append(Figure(metric="stream_per_s", kind="measured", value=clock.stream_per_s, better="higher"))
-        if clock.joules is not None:
-            found.append(Figure(metric="energy_joules", kind="measured", value=clock.joules))
-    return found
 
 
 def _golden(opened: Opened, board: Device) -> tuple[GoldenOutput, ...]:
@@ -256,80 +180,6 @@ def _golden(opened: Opened, board: Device) -> tuple[GoldenOutput, ...]:
     outputs = board.run(opened.model, opened.manifest.runtime, golden_inputs(arrays))
     record = strict_json(opened.files[GOLDEN_RECORD].read_bytes(), GOLDEN_RECORD)
     return check_golden(record, arrays, outputs)
-
-
-def _text_figures(opened: Opened, board: Device, identity: Identity, step: Reading, progress: Progress) -> list[Figure]:
-    """What a token costs: written, which is one inference of the model (``step``), and read, where a second file reads
-    blocks.
-    """
-    rules = strict_json(opened.files[PREPROCESSING].read_bytes(), PREPROCESSING).get("generation")
-    prefill = PREFILL_FILES[opened.manifest.format]
-    if not isinstance(rules, dict):
-        return []
-    found = _per_token("tg", step, identity, 1)
-    block = rules.get("block")
-    if prefill not in opened.files or not isinstance(block, dict):
-        return found
-    progress.say(f"measure {prefill} on {identity.core}")
-    length = int(block["length"])
-    reading = board.measure(opened.files[prefill], opened.manifest.runtime, _block_inputs(opened, block, length))
-    return [*found, *_per_token("pp", reading, identity, length)]
-
-
-def _block_inputs(opened: Opened, block: Mapping[str, Any], length: int) -> Tensors:
-    """A full block of the first token, with an empty memory."""
-    import numpy as np
-
-    from edgegen.export.signature import read_signature
-
-    prefill = opened.files[PREFILL_FILES[opened.manifest.format]]
-    inputs, _ = read_signature(prefill, opened.manifest.format)
-    found = {item.name: np.zeros(item.shape, item.dtype) for item in inputs}
-    found[str(block["count"])][...] = length
-    return found
-
-
-def _per_token(short: str, reading: Reading, identity: Identity, tokens: int) -> list[Figure]:
-    clock = measured_latency(reading, identity)
-    found = []
-    if reading.counted is not None:
-        value = round(reading.counted.instructions / tokens)
-        found.append(Figure(metric=f"{short}_instructions_per_token", kind="counted", value=value))
-    if clock is not None:
-        rates = tuple(tokens * 1000 / value for value in clock.processes_p50_ms)
-        found.append(
-            Figure(
-                metric=f"{short}_tokens_per_s",
-                kind="measured",
-                value=tokens * 1000 / clock.p50_ms,
-                better="higher",
-                processes=rates,
-            )
-        )
-    return found
-
-
-def _overhead(board: Device, identity: Identity, progress: Progress) -> list[Figure]:
-    """What a graph of one Identity costs: the part of every count that is the runtime's frame, not the model's work.
-
-    Only ONNX Runtime has it told: such a file is written in a line.
-    """
-    if "counted" not in identity.gives:
-        return []
-    import numpy as np
-
-    from edgegen.pipeline.bench_models import identity_model
-
-    with tempfile.TemporaryDirectory(prefix="edgegen-empty-") as folder:
-        path = identity_model(Path(folder))
-        try:
-            reading = board.measure(path, "onnxruntime", {"x": np.zeros((1, 1), np.float32)})
-        except EdgegenError as error:
-            progress.say(f"the overhead of counting is not known: {error.what}")
-            return []
-    if reading.counted is None:
-        return []
-    return [Figure(metric="empty_graph_instructions", kind="counted", value=reading.counted.instructions)]
 
 
 def _model_files(opened: Opened) -> tuple[str, ...]:
@@ -341,6 +191,8 @@ def _model_files(opened: Opened) -> tuple[str, ...]:
 def _macs(opened: Opened) -> int | None:
     from edgegen.export.census import census
 
+    if opened.manifest.format in COMPILED:
+        return sum(operator.macs for operator in read_c_model(opened.files[C_INTERFACE]).operators)
     try:
         return census(opened.model, opened.manifest.format).macs
     except (BuildError, UsageError):

@@ -11,7 +11,7 @@ from edgegen.artifacts.layout import PREFILL_FILES
 from edgegen.bench.cost import measured_latency, read_reading, take_reading
 from edgegen.core.budgets import Budget, BytesBudget
 from edgegen.core.errors import BuildError, StorageError, ToolMissingError
-from edgegen.core.models import FORMATS
+from edgegen.core.models import COMPILED, FORMATS
 from edgegen.core.results import Candidate, moved
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
@@ -96,6 +96,8 @@ class Generating:
 
     def _prefill(self, planned: Planned) -> tuple[Finished | None, Finished | None, str]:
         """Its torch form, the exported file, and why there is none."""
+        if planned.name.format in COMPILED:
+            return None, None, "a microcontroller reads a prompt a token after the other: one set of weights in flash"
         blocks = self._maker.reading_blocks(planned)
         if blocks is None:
             return None, None, "the model reads a token after the other: a block would be the same steps"

@@ -15,10 +15,12 @@ from typing import Any, TypeAlias
 from edgegen.compress.census import NothingChanged, census_of_form
 from edgegen.compress.context import StepContext
 from edgegen.compress.steps import STEPS, Applied, apply_step, find_step
+from edgegen.core.digests import sha256_tree
 from edgegen.core.errors import BuildError
 from edgegen.core.models import COMPILED, FILES_BESIDE, FORMATS, form_of
 from edgegen.core.ports import Probes, Progress, Tensors
 from edgegen.core.records import write_record
+from edgegen.core.share import share_dir
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.store import Blob
 from edgegen.core.versions import versions
@@ -173,7 +175,9 @@ class Maker:
             }
             # Only what is made for an instruction set depends on one.
             | ({} if form == planned.name.format else {"isa": planned.isa}),
-            tools=tools(planned.name.format, "compress", "export", "train") | (versions(BORROWED) if borrowed else {}),
+            tools=tools(planned.name.format, "compress", "export", "train")
+            | (versions(BORROWED) if borrowed else {})
+            | ({"kernels": kernels_digest()} if planned.name.format in COMPILED else {}),
         )
         return self.stages.run(
             stage, lambda folder: self._export(planned, source, base, calibration, quality, probes, folder)
@@ -322,6 +326,11 @@ class Maker:
             threads=self.model.training.threads,
             progress=self._progress,
         )
+
+
+def kernels_digest() -> str:
+    """Of the C kernels that a compiled model is made of."""
+    return sha256_tree(share_dir("runtimes") / "mcu" / "include", (".h",))
 
 
 def _conversion(torch_form: Path, folder: Path, form: str, told: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ NEEDS = {"litert": _LITERT, "pte": ("executorch",), "c": _LITERT}
 _ON_SAMPLES = ("static-int8", "static-int16", "mixed-int8")
 """Steps that fix the ranges of activations by what samples give: of made-up samples the ranges would be made up."""
 
-_COMPILED_FROM = ("static-int8",)
+_COMPILED_FROM = ("static-int8", "static-int16")
 """Steps of which one must be there before a file can be compiled: C has kernels for integers alone."""
 
 
@@ -69,6 +69,8 @@ def plan(
     # Without the float parent there is nothing to compare quality or cost with.
     planned = [_planned((PARENT,), format_name, profile, project, known) for format_name in formats]
     recipes = [_read(recipe, f"{project.source}, [compress.recipes]") for recipe in project.recipes]
+    if own == ("c",) and not any(set(_COMPILED_FROM) & set(steps) for steps in recipes):
+        recipes.append(_COMPILED_FROM[:1])  # else nothing of the project could be built for such a target
     planned += [
         _planned(steps, format_name, profile, project, known)
         for steps in (recipes if points is None else ())

@@ -15,6 +15,7 @@ from edgegen.core.errors import BudgetError, BuildError, StorageError
 from edgegen.core.models import C_LIBRARY, C_SOURCE, COMPILED, FORMATS, CandidateName, form_of
 from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage, Stages
+from edgegen.core.store import Blob
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
 from edgegen.devices.device import Device, Identity, Reading
@@ -38,14 +39,16 @@ class Made:
         return self.exported.files[FORMATS[self.planned.name.format]].path
 
     @property
-    def carried(self) -> Path:
+    def carried(self) -> Blob:
         """The one file that a device is given: the model file, of C the library that holds all of its sources."""
-        return self.exported.files[C_LIBRARY].path if self.planned.name.format in COMPILED else self.model
+        form = self.planned.name.format
+        return self.exported.files[C_LIBRARY if form in COMPILED else FORMATS[form]]
 
     @property
-    def on_host(self) -> Path:
+    def on_host(self) -> Blob:
         """The one file that this host runs: the model file, of C what the sources were made from."""
-        return self.exported.files[C_SOURCE].path if self.planned.name.format in COMPILED else self.model
+        form = self.planned.name.format
+        return self.exported.files[C_SOURCE if form in COMPILED else FORMATS[form]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,7 @@ class Prover:
             name=f"measure {made.planned.name.kind} on {self._profile.name}",
             version=1,
             inputs={
-                "model": made.exported.files[FORMATS[made.planned.name.format]].sha256,
+                "model": made.carried.sha256,
                 "quality": self._maker.quality(made.planned).digest,
             },
             settings={
@@ -138,7 +141,7 @@ class Prover:
             self._local.device = self._connect()
             self._devices.append(self._local.device)
         outputs, reading = take_reading(
-            self._local.device, made.carried, made.planned.runtime, load_inputs(self._maker.quality(made.planned))
+            self._local.device, made.carried.path, made.planned.runtime, load_inputs(self._maker.quality(made.planned))
         )
         _save(outputs, folder / OUTPUTS)
         return {"reading": reading}
@@ -244,10 +247,10 @@ def on_host(maker: Maker, made: Made) -> Finished:
     return run_here(
         maker.stages,
         f"run {made.planned.name.kind} on this host",
-        made.on_host,
+        made.on_host.path,
         form,
         lambda: load_inputs(quality),
-        key={"model": made.exported.files[FORMATS[form]].sha256, "quality": quality.digest},
+        key={"model": made.on_host.sha256, "quality": quality.digest},
         run=maker.model.run_on_host,
     )
 

@@ -18,7 +18,9 @@ from edgegen.core.ports import Progress
 from edgegen.core.records import write_record
 from edgegen.core.targets import load_target
 from edgegen.devices.device import Clocked, Device, DeviceSettings, Identity, Reading, open_device
-from edgegen.pipeline.bench import Opened, drift_of, figures_of, open_bundle, run_of
+from edgegen.pipeline.bench import run_of
+from edgegen.pipeline.bench_figures import drift_of, figures_of
+from edgegen.pipeline.opened_bundle import Opened, open_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

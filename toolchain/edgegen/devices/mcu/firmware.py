@@ -108,7 +108,7 @@ def build_firmware(
             next_step="link the model's c-library into a firmware of yours and flash that",
         )
     model, digest = read_interface(sources), model_digest(sources)
-    build = _Build(profile, mcu, compiler, work, profile.silicon_port if silicon else profile.port)
+    build = _Build(profile, mcu, compiler, work, silicon=silicon)
     counting = (f"-DEG_PROFILED_OPERATORS={max(len(model.operators), 1)}",) if profiled else ()
     floats = ("-DEG_FLOAT_OUTPUTS",) if any(tensor.dtype == "float32" for tensor in model.outputs) else ()
     wiring = wiring_of(model)
@@ -138,12 +138,14 @@ class _Build:
         mcu: Microcontroller,
         compiler: Compiler,
         work: Path,
-        own: Mapping[str, str],
+        *,
+        silicon: bool,
     ) -> None:
         self._profile, self._mcu, self._compiler, self._work = profile, mcu, compiler, work
         self._port = share_dir("runtimes") / "mcu" / "port"
+        self._silicon, files = silicon, profile.silicon_port if silicon else profile.port
         (work / "own").mkdir()
-        self._own = {name: self.write(f"own/{name}", text) for name, text in own.items()}
+        self._own = {name: self.write(f"own/{name}", text) for name, text in files.items()}
         self._script = self._write_script()
 
     def write(self, name: str, text: str) -> Path:
@@ -207,6 +209,7 @@ class _Build:
             f"-DEG_UART_BAUD={BAUD}u",
             f"-DEG_COUNTER_HZ={round(mcu.counter_hz)}u",
             f'-DEG_MACHINE="{mcu.machine}"',
+            *(() if self._silicon else ("-DEG_EMULATED",)),
         )
 
     def _write_script(self) -> Path:

@@ -82,7 +82,7 @@ def commands_of(flashing: Flashing, name: str, address: int, port: str) -> list[
     if flashing.tool == "pyocd":
         place = [] if name.endswith(".elf") else ["--base-address", f"{address:#x}"]
         chip = ["--target", flashing.chip]
-        return [["pyocd", "load", *chip, *place, name], ["pyocd", "reset", *chip]]
+        return [["pyocd", "load", "--no-wait", *chip, *place, name], ["pyocd", "reset", "--no-wait", *chip]]
     if flashing.tool == "openocd":
         interface = ["-f", flashing.interface] if flashing.interface else []
         place_text = "" if name.endswith(".elf") else f" {address:#x}"

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.c_model import C_INTERFACE, CModel, CTensor, packed, read_c_model, real, stored, unpacked
+from edgegen.core.c_model import C_INTERFACE, CModel, CTensor, read_c_model
 from edgegen.core.errors import UsageError
 from edgegen.core.ports import Tensors
+from edgegen.links.c_blocks import packed, real, stored, unpacked
 
 if TYPE_CHECKING:
     import numpy as np

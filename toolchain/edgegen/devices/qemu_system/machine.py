@@ -122,7 +122,7 @@ def _listening(path: Path) -> Iterator[socket.socket]:
                 "no socket for the emulator",
                 where=str(path),
                 got=error,
-                next_step="a shorter TMPDIR, or a writable /tmp",
+                next_step="make /tmp writable",
             ) from error
         port.listen(1)
         port.settimeout(_START_TIMEOUT_S)

@@ -83,7 +83,7 @@ class SerialDevice:
         facts = self._facts
         name, model = self._asked(lambda client: client.names())
         core = self._profile.core.name if self._profile.core else self._profile.name
-        emulated = facts is not None and facts.counter != _CYCLES
+        emulated = not self._is_board()
         gives: frozenset[Kind] = frozenset() if emulated else frozenset({"measured"})
         told = {"digest": facts.digest, "counter": facts.counter, "machine": facts.machine} if facts else {}
         note = "An emulator or a host answers there: its time is virtual, and nothing is measured"
@@ -109,7 +109,7 @@ class SerialDevice:
         """See Device: several rounds, each with a load and runs of its own."""
         with self._sources(model, runtime) as told:
             block, facts = pack(told, inputs, 0), self._facts
-            if facts is not None and facts.counter != _CYCLES:
+            if facts is not None and not self._is_board():
                 return Reading(counted=None, clocked=None, peak_ram_bytes=None, arena_bytes=facts.arena_bytes)
             rounds = [self._asked(lambda client: self._round(client, block, told)) for _ in range(_ROUNDS)]
             stack = None if facts is None else self._asked(lambda client: client.stack_bytes())
@@ -139,6 +139,11 @@ class SerialDevice:
         if self._link is not None:
             self._link.close()
         self._link = self._client = None
+
+    def _is_board(self) -> bool:
+        """Whether the time that it tells passes: firmware built for the chip, or one of others."""
+        facts, chip = self._facts, self._profile.silicon
+        return facts is None or facts.counter == _CYCLES or (chip is not None and facts.machine == chip.machine)
 
     # -- one exchange --------------------------------------------------------------------------------------------
 

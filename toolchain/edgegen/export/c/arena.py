@@ -92,11 +92,12 @@ def _step(node: Node, told: Lowered | None, of: Mapping[str, str]) -> Step:
 def _blocks(steps: Sequence[Step], sizes: Mapping[str, int]) -> tuple[list[Block], dict[str, str]]:
     """What has to be placed, and for every storage the one whose memory it has (its own, or its input's)."""
     last = {name: place for place, step in enumerate(steps) for name in (*step.makes, *step.reads)}
+    dying = [{name for name in step.reads if last[name] == place} for place, step in enumerate(steps)]
     owner: dict[str, str] = {}
     spans: dict[str, list[int]] = {}
     for place, step in enumerate(steps):
         for number, name in enumerate(name for name in step.makes if name in sizes):
-            taken = "" if number else taken_place(step, sizes, lambda old, now=place: last[old] == now)
+            taken = "" if number else taken_place(step, sizes, dying[place].__contains__)
             owner[name] = owner[taken] if taken else name
             span = spans.setdefault(owner[name], [place, place])
             span[1] = max(span[1], last[name])

@@ -20,6 +20,7 @@ from edgegen.export.c.graph import Graph
 from edgegen.export.c.kinds import specialized
 from edgegen.export.c.layouts import library
 from edgegen.export.c.lowered import Isa
+from edgegen.export.c.norms import whole_norms
 from edgegen.export.c.picture import picture
 from edgegen.export.c.read_litert import graph_of_litert
 
@@ -53,7 +54,8 @@ def read_model(path: Path) -> Read:
     """
     plain = graph_of_litert(path)
     integer, told = integer_ends(plain)
-    return Read(graph=specialized(fused(integer)), operators=len(plain.nodes), told=told)
+    whole, more = whole_norms(integer)
+    return Read(graph=specialized(fused(whole)), operators=len(plain.nodes), told=(*told, *more))
 
 
 def convert(source: Path, folder: Path, isa: str) -> Mapping[str, Any]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.c_model import quantized_array
+from edgegen.export.c.arithmetic import RANGES
 from edgegen.export.c.edit import Edit
 from edgegen.export.c.graph import Graph, Node, Scales, Tensor
+from edgegen.links.c_blocks import quantized_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ def integer_ends(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     edit, told = Edit(graph), list[str]()
     while any(rule(edit, node, told) for rule in _RULES for node in tuple(edit.nodes)):
         pass
-    return edit.graph(), tuple(told)
+    return edit.graph(), tuple(dict.fromkeys(told))
 
 
 def _sink_dequantize(edit: Edit, node: Node, told: list[str]) -> bool:
@@ -95,6 +96,29 @@ def _integer_function(edit: Edit, node: Node, told: list[str]) -> bool:
     return True
 
 
+def _integer_sums(edit: Edit, node: Node, told: list[str]) -> bool:
+    """dequantize, sums along the last axis, quantize: a dense layer of ones and zeros, whose sums are exact."""
+    before = edit.maker(node.inputs[0]) if node.kind == "cumsum" else None
+    after = edit.only_reader(node.outputs[0]) if node.kind == "cumsum" else None
+    if before is None or before.kind != "dequantize" or after is None or after.kind != "quantize":
+        return False
+    source, made = edit.tensors[before.inputs[0]], edit.tensors[after.outputs[0]]
+    if node.attributes["axis"] != len(source.shape) - 1 or made.dtype not in RANGES:
+        return False
+    import numpy as np
+
+    ones = np.tril(np.ones((source.shape[-1],) * 2, np.int8), -1 if node.attributes["exclusive"] else 0)
+    ones = np.ascontiguousarray(ones[::-1, ::-1]) if node.attributes["reverse"] else ones
+    exact = Scales(scale=(1.0,), zero_point=(0,))
+    weights = edit.tensor(replace(source, name="ones"), shape=ones.shape, dtype="int8", scales=exact, data=ones)
+    inputs, limits = (source.name, weights, ""), {"clamp": RANGES[made.dtype]}
+    edit.put(node, replace(node, kind="dense", inputs=inputs, outputs=after.outputs, attributes=limits))
+    edit.nodes.remove(after)
+    _drop_unread(edit, before)
+    told.append("cumulative sums between dequantize and quantize are sums of integers, rounded once at their end")
+    return True
+
+
 def _integers_again(edit: Edit, node: Node, told: list[str]) -> bool:
     """dequantize, then quantize: one change of scale, or none."""
     before = edit.maker(node.inputs[0]) if node.kind == "quantize" else None
@@ -145,6 +169,7 @@ _RULES = (
     _sink_dequantize,
     _raise_quantize,
     _integer_function,
+    _integer_sums,
     _integers_again,
     _quantize_table,
     _strip_quantize,

@@ -10,13 +10,15 @@ _INT16 = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d", "dense", "
 
 
 def specialized(graph: Graph) -> Graph:
-    """The graph with ``<kind>_int16`` and ``dense_int4`` where those kernels apply; the same numbers come out."""
+    """The graph with ``<kind>_int16``, ``add_plain`` and ``dense_int4`` where those kernels apply; numbers stay."""
     return replace(graph, nodes=tuple(replace(node, kind=_kind(node, graph)) for node in graph.nodes))
 
 
 def _kind(node: Node, graph: Graph) -> str:
     if node.kind in _INT16 and graph.tensors[node.inputs[0]].dtype == "int16":
         return f"{node.kind}_int16"
+    if node.kind == "add" and graph.tensors[node.outputs[0]].dtype in ("float32", "int32"):
+        return "add_plain"
     if node.kind == "dense":
         weights = graph.tensors[node.inputs[1]].data
         if weights is not None and weights.size and weights.min() >= -8 and weights.max() <= 7:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.c_model import real, stored
 from edgegen.core.errors import UsageError
 from edgegen.core.models import C_SOURCE, FORMATS
 from edgegen.core.ports import Tensors
 from edgegen.export.c.convert import read_model
 from edgegen.export.c.emit import block
 from edgegen.export.c.reference import run
+from edgegen.links.c_blocks import real, stored
 
 if TYPE_CHECKING:
     import numpy as np

@@ -124,14 +124,16 @@ def output_parameters(
         pairs = [(float_bits(factor), 0) for factor in factors]
     else:
         pairs = [quantize_multiplier(factor) for factor in factors]
+    ties = rule == "tflm-double" and clamp[0] < zero_point
+    least = 0 if rule == "tflm-double" and not ties else 1  # without a shift there is no second rounding
     fast = (
         rule != "onnx-qdq"
         and bound < 2**30
-        and all(multiplier > 0 and 1 <= -shift <= _LARGEST_FAST_SHIFT for multiplier, shift in pairs)
+        and all(multiplier > 0 and least <= -shift <= _LARGEST_FAST_SHIFT for multiplier, shift in pairs)
     )
     to_the_right = isa == "dsp"
     numbers = [
-        (multiplier, -shift if to_the_right else shift, (1 << (-shift - 1)) + (zero_point << -shift) if fast else 0)
+        (multiplier, -shift if to_the_right else shift, ((1 << -shift) >> 1) + (zero_point << -shift) if fast else 0)
         for multiplier, shift in pairs
     ]
     uniform = len(set(numbers)) == 1 and order is None
@@ -159,7 +161,7 @@ def output_parameters(
         "output.uniform": int(uniform),
         "output.shift_is_right": int(to_the_right),
         "output.fast": int(fast),
-        "output.ties": -int(rule == "tflm-double" and clamp[0] < zero_point),
+        "output.ties": -int(ties),
         "output.rounding": RULES[rule],
         "output.zero_point": zero_point,
         "output.low": clamp[0],

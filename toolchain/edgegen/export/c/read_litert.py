@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.lazy import nearest
+from edgegen.export.c.arithmetic import RANGES
 from edgegen.export.c.builder import Builder
 from edgegen.export.c.graph import Graph, Rounding, Scales
 from edgegen.export.c.litert_operators import CONVERTERS
@@ -146,8 +147,10 @@ class _Reading:
         zero_points = [int(item) for item in listed(told.zeroPoint)] or [0]
         zero_point = tuple(zero_points * len(scale) if len(zero_points) == 1 else zero_points)
         axis = int(told.quantizedDimension)
+        low, high = RANGES.get(tensor_dtype(tensor), RANGES["int8"])
+        usable = all(low <= item <= high for item in zero_point) and all(0 < item < float("inf") for item in scale)
         fits = len(scale) == 1 or (0 <= axis < len(shape) and shape[axis] == len(scale))
-        if not fits or len(zero_point) != len(scale) or not all(0 < item < float("inf") for item in scale):
+        if not fits or not usable or len(zero_point) != len(scale):
             raise UsageError(
                 f"the tensor {text(tensor.name)!r} has no usable quantization",
                 where=self.where,
@@ -179,7 +182,27 @@ def graph_of_litert(path: Path, *, name: str = "model", rounding: Rounding = "tf
     ends = _apart(reading.builder, starts, [reading.named(index) for index in outputs])
     called = dict(zip(starts, (spec.name for spec in takes), strict=True))
     called |= dict(zip(ends, _unlike((spec.name for spec in gives), set(called.values())), strict=True))
-    return reading.builder.finish(starts, ends, called)
+    graph = reading.builder.finish(starts, ends, called)
+    _check_wiring(graph, where)
+    return graph
+
+
+def _check_wiring(graph: Graph, where: str) -> None:
+    """Every tensor is made once, before it is read."""
+    known = {name for name, tensor in graph.tensors.items() if tensor.data is not None} | {*graph.inputs}
+    for node in graph.nodes:
+        wrong = [name for name in node.inputs if name and name not in known] + [
+            name for name in node.outputs if name in known
+        ]
+        if wrong:
+            raise UsageError(
+                "the operators of the file do not form a graph",
+                where=f"{where}, {node.name}",
+                got=f"{wrong[0]} is read before it is made, or made twice",
+            )
+        known.update(node.outputs)
+    if not known.issuperset(graph.outputs):
+        raise UsageError("an output of the file is made by no operator", where=where)
 
 
 def _convert(operator: LitertOperator) -> None:

@@ -18,6 +18,7 @@ OPERATORS: dict[str, str] = {
     "add": "add",
     "avg_pool": "avg_pool",
     # Two inputs, element by element.
+    "add_plain": "add_plain",
     "sub": "sub",
     "mul": "mul",
     "div": "div",
@@ -45,6 +46,7 @@ OPERATORS: dict[str, str] = {
     "rms_norm": "norm",
     "batch_norm": "batch_norm",
     "max_pool": "max_pool",
+    "cumsum": "cumsum",
     "mean": "reduce",
     "sum": "reduce",
     "reduce_max": "reduce",

@@ -26,7 +26,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
 
     (a_scale, a_zero), (b_scale, b_zero), (out_scale, out_zero) = _scales(node, graph)
     a, b = values
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     x, y = a.astype(np.int64) - a_zero, b.astype(np.int64) - b_zero
     low, high = node.attributes["clamp"]
     if graph.rounding == "onnx-qdq":

@@ -1,4 +1,7 @@
-"""avg_pool: the mean over the window's taps inside the input, ties away from zero, as TFLite's reference."""
+"""avg_pool: the mean over the window's taps inside the input, ties away from zero, as TFLite's reference.
+
+Under every rounding rule: input and output have one scale, so that no factor is rounded.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
         raise BuildError(
             "the groups of a convolution do not fit its channels",
             where=node.name,
-            got=f"{groups} groups, {product.read.shape[-1]} channels, {outputs} outputs, {channels} channels of weights",
+            got=f"{groups} groups, {product.read.shape[-1]} channels ({channels} of weights), {outputs} outputs",
             expected="channels and outputs that are multiples of the groups",
         )
     rows = product.weights.reshape(outputs, -1)

@@ -1,5 +1,6 @@
-"""div: the quotient, broadcast. int8 as TFLite Micro has it (reference/div.h): b's reciprocal in fixed point, then two
-multiplications, under every rounding rule. b = 0, which TFLite leaves undefined, is taken for the smallest positive b.
+"""div: the quotient, broadcast. int8 as TFLite Micro has it (reference/div.h), int16 by that formula: b's reciprocal in
+fixed point, then two multiplications, under every rounding rule. b = 0, which TFLite leaves undefined, is taken for
+the smallest positive b.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     Raises:
         BuildError: types that no kernel has.
     """
-    return elementwise.lowered(node, graph, ("int8", "float32"), _QUANTIZED)
+    return elementwise.lowered(node, graph, ("int8", "int16", "float32"), _QUANTIZED)
 
 
 def _numbers(node: Node, graph: Graph) -> elementwise.Numbers:

@@ -24,6 +24,10 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     """The function of every number."""
     (value,) = values
     assert value is not None
+    if value.dtype == "float32":
+        from edgegen.export.c import floats
+
+        return [floats.applied(value, str(node.attributes["function"]), node.attributes, node.name)]
     if value.dtype == "int16":
         from edgegen.export.c import functions16
 
@@ -32,12 +36,17 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
 
 
 def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
-    """A table, or the kernels for int16.
+    """A table, or the kernels for int16 and float32.
 
     Raises:
-        BuildError: the input is no int8 or int16, or there is no such function.
+        BuildError: the input is no int8, int16 or float32, or there is no such function.
     """
-    tensor, out = expect(read(node, graph, 0), node, "int8", "int16"), made(node, graph)
+    tensor, out = expect(read(node, graph, 0), node, "int8", "int16", "float32"), made(node, graph)
+    if tensor.dtype == "float32":
+        from edgegen.export.c import floats
+
+        expect(out, node, "float32")
+        return floats.lowered(tensor.elements, str(node.attributes["function"]), node.attributes, node.name)
     if tensor.dtype == "int16":
         from edgegen.export.c import functions16
 

@@ -2,7 +2,7 @@
 
 mean and sum follow TFLite Micro to the bit (reference/reduce.h, QuantizedMeanOrSum): the sum of the numbers less their
 zero points, times s_in / s_out, and for a mean 1 / count folded into the multiplier. reduce_max and reduce_min move
-stored numbers.
+stored numbers. float32 is added up in the input's order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgegen.core.errors import BuildError
 from edgegen.export.c.checks import expect, made, read, same_numbers, scale_of
 from edgegen.export.c.elementwise import clamp_of
 from edgegen.export.c.graph import Graph, Node
-from edgegen.export.c.lowered import Isa, Lowered
+from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.strides import braces, filled, joined, row_major
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     assert value is not None
     out = made(node, graph)
     axes = _axes(node, value.ndim)
+    if value.dtype == "float32":
+        return [_float(node, value, axes).reshape(out.shape)]
     if node.kind in _MODES:
         result = value.max(axis=axes) if node.kind == "reduce_max" else value.min(axis=axes)
         return [np.asarray(result).reshape(out.shape)]
@@ -46,12 +48,12 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
 
 
 def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
-    """``eg_reduce_s8`` or ``_s16``.
+    """``eg_reduce_s8``, ``_s16`` or ``_f32``.
 
     Raises:
         BuildError: another type, too many loops, or groups whose sum leaves int32.
     """
-    tensor, out = expect(read(node, graph, 0), node, "int8", "int16"), made(node, graph)
+    tensor, out = expect(read(node, graph, 0), node, "int8", "int16", "float32"), made(node, graph)
     expect(out, node, tensor.dtype)
     axes = _axes(node, len(tensor.shape))
     steps = row_major(tensor.shape)
@@ -61,19 +63,25 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
         (over if axis in axes else kept).append((size, step))
     parts = [filled(joined(loops), 4, 1, node.name) for loops in (kept, over)]
     group = tensor.elements // out.elements
+    (counts, strides), (turns, leaps) = ([braces(each) for each in zip(*part, strict=True)] for part in parts)
+    loops: dict[str, int | float | str | Constant] = {
+        "mode": _MODES.get(node.kind, "EG_REDUCE_SUM"),
+        "kept": counts,
+        "kept_step": strides,
+        "over": turns,
+        "over_step": leaps,
+    }
+    if tensor.dtype == "float32":
+        divisor = float(group) if node.kind == "mean" else 1.0
+        return Lowered(kernel="eg_reduce_f32", parameters={**loops, "divisor": divisor})
     if group << (8 if tensor.dtype == "int8" else 16) > 2**31:
         raise BuildError("a reduction's sum leaves 32 bits", where=node.name, got=f"{group} numbers a result")
     if node.kind in _MODES:
         same_numbers(tensor, out, node)
-    (counts, strides), (turns, leaps) = ([braces(each) for each in zip(*part, strict=True)] for part in parts)
     return Lowered(
         kernel="eg_reduce_s8" if tensor.dtype == "int8" else "eg_reduce_s16",
         parameters={
-            "mode": _MODES.get(node.kind, "EG_REDUCE_SUM"),
-            "kept": counts,
-            "kept_step": strides,
-            "over": turns,
-            "over_step": leaps,
+            **loops,
             "group": group,
             **(_numbers(node, graph, group) if node.kind not in _MODES else {}),
             **clamp_of(node, out.dtype),
@@ -83,6 +91,17 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
 
 def _axes(node: Node, rank: int) -> tuple[int, ...]:
     return tuple(sorted({int(axis) % rank for axis in node.attributes["axes"]}))
+
+
+def _float(node: Node, value: Any, axes: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    kept = [axis for axis in range(value.ndim) if axis not in axes]
+    groups = value.transpose([*kept, *axes]).reshape(-1, int(np.prod([value.shape[axis] for axis in axes])))
+    if node.kind in _MODES:
+        return groups.max(axis=1) if node.kind == "reduce_max" else groups.min(axis=1)
+    total = np.add.accumulate(groups, axis=1, dtype=np.float32)[:, -1]
+    return total / np.float32(groups.shape[1] if node.kind == "mean" else 1)
 
 
 def _numbers(node: Node, graph: Graph, group: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 int8 (output scale 1/256, zero point -128): e^x in fixed point comes from a table over the differences to a row's
 largest, computed when the model is compiled. int16 (output scale 1/32768, zero point 0): two tables of 513 entries.
+float32: the same bits on every core (``floats``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from edgegen.export.c.lowered import Constant, Isa, Lowered
 if TYPE_CHECKING:
     import numpy as np
 
-_DEEPEST = {"int8": 4095, "int16": 65535}
+_DEEPEST = {"int8": 4095, "int16": 65535, "float32": 2**31 - 1}
 _OUTPUT = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
 
 
@@ -28,6 +29,11 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
 
     (value,) = values
     assert value is not None
+    if value.dtype == "float32":
+        from edgegen.export.c.floats import softmax
+
+        beta = float(node.attributes.get("beta", 1.0))
+        return [softmax(value.reshape(-1, value.shape[-1]), beta).reshape(value.shape)]
     rows = value.astype(np.int64).reshape(-1, value.shape[-1])
     made_of = _row8 if value.dtype == "int8" else _row16
     told = _table8(node, graph) if value.dtype == "int8" else (*_scale16(node, graph), *_tables16())
@@ -35,12 +41,12 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
 
 
 def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
-    """``eg_softmax_s8`` or ``eg_softmax_s16``.
+    """``eg_softmax_s8``, ``_s16`` or ``_f32``.
 
     Raises:
         BuildError: another axis than the last, another output scale than TFLite's, a row that is too long.
     """
-    tensor, out = expect(read(node, graph, 0), node, "int8", "int16"), made(node, graph)
+    tensor, out = expect(read(node, graph, 0), node, *_DEEPEST), made(node, graph)
     expect(out, node, tensor.dtype)
     depth = tensor.shape[-1]
     if axis_of(node, len(tensor.shape)) != len(tensor.shape) - 1 or depth > _DEEPEST[tensor.dtype]:
@@ -50,6 +56,10 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             got=f"axis {node.attributes['axis']} of {list(tensor.shape)}",
             expected=f"the last, of at most {_DEEPEST[tensor.dtype]}",
         )
+    if tensor.dtype == "float32":
+        beta = float(node.attributes.get("beta", 1.0))
+        sizes = {"rows": tensor.elements // depth, "depth": depth, "beta": beta}
+        return Lowered(kernel="eg_softmax_f32", parameters=sizes, in_place=(0,))
     scale, zero_point = scale_of(out, node)
     wanted = _OUTPUT[tensor.dtype]
     if not math.isclose(scale, wanted[0], rel_tol=1e-3) or zero_point != wanted[1]:

@@ -29,6 +29,15 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     return elementwise.lowered(node, graph, ("int8", "int16", "float32", "int32"), _QUANTIZED)
 
 
+def _parameters8(numbers: elementwise.Numbers, isa: Isa) -> Any:
+    """Whether a DSP core may round in one step: the ranges of ``eg_add_s8.h``."""
+    fast = -21 <= numbers["out_shift"] <= -1
+    for side in "ab":
+        multiplier, shift = numbers[f"{side}_multiplier"], numbers[f"{side}_shift"]
+        fast &= (multiplier == 2**30 and shift == 0) or (multiplier > 0 and -20 <= shift <= -1)
+    return {**numbers, "fast": int(fast)}
+
+
 def _formula(a: Any, b: Any, numbers: elementwise.Numbers) -> Any:
     from edgegen.export.c.arithmetic import multiply_double
 
@@ -36,4 +45,4 @@ def _formula(a: Any, b: Any, numbers: elementwise.Numbers) -> Any:
     return scaled + numbers["out_zero_point"]
 
 
-_QUANTIZED = elementwise.Quantized(kernel="eg_sub", numbers=common_scale, formula=_formula)
+_QUANTIZED = elementwise.Quantized(kernel="eg_sub", numbers=common_scale, formula=_formula, parameters8=_parameters8)
