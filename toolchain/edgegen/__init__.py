@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from edgegen.core import VERSION
+
 # ONNX Runtime sends usage data unless this stands before it is imported; every child process inherits it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from edgegen.pipeline.search import search
 
 __all__ = ["build", "search"]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

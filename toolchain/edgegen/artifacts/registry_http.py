@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from edgegen import __version__
 from edgegen.artifacts.registry_connection import Connection, FilePart, Response
 from edgegen.artifacts.registry_patience import BUSY, FAILURES, BusyError, Patience
 from edgegen.artifacts.registry_reference import is_loopback
 from edgegen.artifacts.transfer import Descriptor
+from edgegen.core import VERSION
 from edgegen.core.errors import IntegrityError, UsageError
 
 MAX_REDIRECTS = 5
@@ -182,7 +182,7 @@ class Http:
             TooSlowError: the answer drips.
             IntegrityError: a redirect to where it must not lead, or an answer without an end.
         """
-        sent = {"User-Agent": f"edgegen/{__version__}", "Accept-Encoding": "identity", **(headers or {})}
+        sent = {"User-Agent": f"edgegen/{VERSION}", "Accept-Encoding": "identity", **(headers or {})}
         for _ in range(MAX_REDIRECTS + 1):
             connection = self._connection(url)
             response = connection.exchange(method, url, sent, body)

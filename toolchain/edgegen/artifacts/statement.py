@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edgegen import __version__
 from edgegen.artifacts.dsse import statement
 from edgegen.artifacts.layout import BundleManifest
+from edgegen.core import VERSION
 from edgegen.core.errors import BudgetError, IntegrityError, ToolMissingError, UsageError
 from edgegen.core.records import read_record, write_record
 from edgegen.core.results import Verdict
@@ -117,7 +117,7 @@ def core_statement(
             },
             "resolvedDependencies": _dependencies(bill),
         },
-        "runDetails": {"builder": {"id": BUILDER, "version": {"edgegen": __version__}}, "byproducts": byproducts},
+        "runDetails": {"builder": {"id": BUILDER, "version": {"edgegen": VERSION}}, "byproducts": byproducts},
         VERDICTS: [write_record(line) for line in lines],
         SIGNED_ON: moment.signed_on.strftime(TIME_FORM),
         EXPIRES_ON: None if moment.expires_on is None else moment.expires_on.strftime(TIME_FORM),
