@@ -21,6 +21,7 @@ from emulated_presence import TOOLS_CACHE, absent
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BudgetError, BuildError, ToolMissingError, UsageError
 from edgegen.core.ports import Silent
+from edgegen.core.share import share_dir
 from edgegen.core.targets import TargetProfile, load_target, target_names
 from edgegen.devices.device import DeviceSettings, open_device
 from edgegen.devices.mcu.interface import pack, read_interface
@@ -29,6 +30,7 @@ from edgegen.devices.qemu_system import QemuSystemDevice
 from edgegen.pipeline.flash import flash
 from support.mcu_devices import client, host_firmware, running
 from support.mcu_models import CRASH, HANG, SPIN, expected, samples, write_model, write_sequence_model
+from support.mcu_tools import mcu_tools
 
 MACHINES = [
     name
@@ -329,3 +331,28 @@ def test_mcu_text_of_the_machine_is_the_hosts(opened: Opener, tmp_path: Path, na
         wanted = list(spoken(host, read_interface(model.parent), **how))  # type: ignore[arg-type]
     assert list(opened(name).speak(model, RUNTIME, **how)) == wanted  # type: ignore[arg-type]
     assert len(set(wanted)) > 3
+
+
+@pytest.mark.parametrize("name", ["microbit", "mps2-an386", "riscv32-virt"])
+def test_mcu_port_compiles_without_a_warning(opened: Opener, tmp_path: Path, name: str) -> None:
+    profile = load_target(name)
+    assert profile.mcu is not None
+    opened(name)
+    compiler, port = mcu_tools(name).compiler, share_dir("runtimes") / "mcu" / "port"
+    other = "riscv" if name != "riscv32-virt" else "arm"
+    sources = [path for path in port.glob("*.c") if other not in path.name and path.name != "eg_host.c"]
+    constants = {"UART_ADDRESS": "0x40004000u", "UART_HZ": "25000000u", "UART_BAUD": "115200u", "COUNTER_HZ": "1000u"}
+    flags = [f"-DEG_{key}={value}" for key, value in constants.items()]
+    flags += ['-DEG_MACHINE="x"', "-DEG_GENERATION", "-DEG_FLOAT_OUTPUTS", "-DEG_PROFILED_OPERATORS=3"]
+    warnings = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", "-Wconversion"]
+    for optimized in ("-O3", "-Os"):
+        command = [compiler.program, *compiler.flags, *profile.mcu.flags, *warnings, *flags, optimized, "-c"]
+        done = subprocess.run(
+            [*command, *map(str, sources)],
+            cwd=tmp_path,
+            env=dict(compiler.env),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr

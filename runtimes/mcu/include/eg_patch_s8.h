@@ -137,22 +137,24 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
     if (w->chunk == 4 && w->block == 2) {
         int32_t *wide = (int32_t *)(void *)scratch;
         int8_t *staging = scratch + 4 * w->padded_depth;
-        int8_t *waiting = 0; /* the output of an even pixel, whose column stands in ``wide`` */
+        int held = 0; /* whether the column of an even pixel stands in ``wide``, and where its output goes */
+        int8_t *waiting = out;
         for (int32_t i = 0; i < g->out_h; i++) {
             for (int32_t j = 0; j < g->out_w; j++) {
                 int8_t *to = out + i * g->out_row + j * g->out_pixel;
                 const int32_t y = i * g->stride_h - g->top;
                 const int32_t x = j * g->stride_w - g->left;
-                eg_column_wide(g, in, y, x, waiting ? wide + 2 : wide, staging, w->padded_depth);
-                if (waiting) {
+                eg_column_wide(g, in, y, x, held ? wide + 2 : wide, staging, w->padded_depth);
+                if (held) {
                     eg_rows_pair(w, o, first, wide, waiting, to);
-                    waiting = 0;
+                    held = 0;
                 } else {
                     waiting = to;
+                    held = 1;
                 }
             }
         }
-        if (waiting) {
+        if (held) {
             eg_rows_pair(w, o, first, wide, waiting, 0);
         }
         return;
@@ -162,8 +164,9 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
     if (w->chunk == 16 && w->block == 4) {
         const int direct = g->kernel_h == 1 && g->kernel_w == 1 && g->channels == g->in_c &&
                            w->depth == w->padded_depth && g->top == 0 && g->left == 0;
-        const int8_t *even = 0; /* the column of an even pixel */
-        int8_t *waiting = 0;
+        const int8_t *even = in; /* the column of an even pixel */
+        int held = 0;
+        int8_t *waiting = out;
         for (int32_t i = 0; i < g->out_h; i++) {
             for (int32_t j = 0; j < g->out_w; j++) {
                 int8_t *to = out + i * g->out_row + j * g->out_pixel;
@@ -171,43 +174,46 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
                 const int32_t x = j * g->stride_w - g->left;
                 const int8_t *column = in + (y * g->in_w + x) * g->in_c;
                 if (!(direct && eg_patch_inside(g, y, x))) {
-                    int8_t *made = waiting ? scratch + w->padded_depth : scratch;
+                    int8_t *made = held ? scratch + w->padded_depth : scratch;
                     eg_column(g, in, y, x, made);
                     column = made;
                 }
-                if (waiting) {
+                if (held) {
                     eg_rows_vector(w, o, first, even, column, waiting, to);
-                    waiting = 0;
+                    held = 0;
                 } else {
                     waiting = to;
+                    held = 1;
                     even = column;
                 }
             }
         }
-        if (waiting) {
+        if (held) {
             eg_rows_vector(w, o, first, even, 0, waiting, 0);
         }
         return;
     }
 #endif
-    int8_t *waiting = 0; /* the output of an even pixel, whose column stands in ``scratch`` */
+    int held = 0; /* whether the column of an even pixel stands in ``scratch``, and where its output goes */
+    int8_t *waiting = out;
     const int paired = w->block == 1 && w->chunk == 1;
     for (int32_t i = 0; i < g->out_h; i++) {
         for (int32_t j = 0; j < g->out_w; j++) {
             int8_t *to = out + i * g->out_row + j * g->out_pixel;
-            int8_t *column = waiting ? scratch + w->padded_depth : scratch;
+            int8_t *column = held ? scratch + w->padded_depth : scratch;
             eg_column(g, in, i * g->stride_h - g->top, j * g->stride_w - g->left, column);
             if (!paired) {
                 eg_rows_portable(w, o, first, column, to);
-            } else if (waiting) {
+            } else if (held) {
                 eg_rows_portable_pair(w, o, first, scratch, column, waiting, to);
-                waiting = 0;
+                held = 0;
             } else {
                 waiting = to;
+                held = 1;
             }
         }
     }
-    if (waiting) {
+    if (held) {
         eg_rows_portable(w, o, first, scratch, waiting);
     }
 }

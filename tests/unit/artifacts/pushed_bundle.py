@@ -55,6 +55,4 @@ def push_to(text: str, *outs: Path, access: Access = ACCESS, add: bool = False) 
 def pull_from(text: str, out: Path, *, target: str | None = None, access: Access = ACCESS, **more: Any) -> Pulled:
     reference = parse_reference(text)
     with source_of(reference, access) as source:
-        return pull(
-            source, reference.wanted, out, target=target, progress=Silent(), patience=access.patience, **more
-        )
+        return pull(source, reference.wanted, out, target=target, progress=Silent(), patience=access.patience, **more)

@@ -137,9 +137,9 @@ def test_flash_without_the_tool_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     for target, port, says in (
-        ("nucleo-l4r5zi", "", "pip install pyocd"),
+        ("nucleo-l4r5zi", "", "pip install 'edgegen\\[flash\\]'"),
         ("nucleo-f746zg", "", "apt install openocd"),
-        ("esp32-c3", "/dev/ttyUSB0", "pip install esptool"),
+        ("esp32-c3", "/dev/ttyUSB0", "pip install 'edgegen\\[flash\\]'"),
     ):
         with pytest.raises(ToolMissingError, match=says) as caught:
             write_firmware(load_target(target), firmware, work, port=port)

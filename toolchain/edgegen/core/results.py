@@ -53,7 +53,7 @@ class MeasuredLatency:
     cold_start_ms: float | None = None  # from the start of a process to its first result
     stream_per_s: float | None = None  # inferences one after the other, with all that stands between them
     joules: float | None = None  # of an inference, by a meter
-    board: Mapping[str, Any] | None = None  # ``devices.board_state.BoardWatch``: its state meanwhile, and how it drifted
+    board: Mapping[str, Any] | None = None  # ``devices.board_state.BoardWatch``: its state meanwhile, and its drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

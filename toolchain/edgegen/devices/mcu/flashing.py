@@ -14,10 +14,10 @@ from edgegen.devices.mcu.images import plain_image, uf2_image
 
 _TIMEOUT_S = 300.0
 _INSTALL: Mapping[str, str] = {
-    "pyocd": "pip install pyocd",
+    "pyocd": "pip install 'edgegen[flash]'",
     "openocd": "apt install openocd",
-    "esptool": "pip install esptool",
-    "stm32loader": "pip install stm32loader",
+    "esptool": "pip install 'edgegen[flash]'",
+    "stm32loader": "pip install 'edgegen[flash]'",
 }
 _UF2_MARK = "INFO_UF2.TXT"  # every UF2 boot loader's drive has it
 _MOST_BYTES = 64 << 20
