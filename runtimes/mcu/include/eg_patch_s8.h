@@ -196,7 +196,11 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
 #endif
     int held = 0; /* whether the column of an even pixel stands in ``scratch``, and where its output goes */
     int8_t *waiting = out;
+#if defined(EG_ISA_C)
     const int paired = w->block == 1 && w->chunk == 1;
+#else
+    const int paired = 0; /* only another core's packing comes here */
+#endif
     for (int32_t i = 0; i < g->out_h; i++) {
         for (int32_t j = 0; j < g->out_w; j++) {
             int8_t *to = out + i * g->out_row + j * g->out_pixel;

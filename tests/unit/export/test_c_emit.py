@@ -19,6 +19,7 @@ from edgegen.export.c.graph import Graph, Node, Scales, Tensor
 from edgegen.export.c.layouts import library, library_files
 from edgegen.export.c.reference import run
 from support.c_models import built, inferred
+from support.mcu_tools import mcu_tools
 
 SCALES = Scales(scale=(0.05,), zero_point=(3,))
 
@@ -186,23 +187,23 @@ def test_library_texts_are_what_their_tools_read(emitted: Emitted) -> None:
     assert files["zephyr/Kconfig"].startswith("config EDGEGEN_MODEL\n\tbool ")
 
 
-@pytest.mark.parametrize("compiler", ["arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb", "arm-none-eabi-gcc -mcpu=cortex-m0"])
-def test_emitted_source_compiles_for_the_core(emitted: Emitted, tmp_path: Path, compiler: str) -> None:
-    tool, *flags = compiler.split()
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not here")
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0"])
+def test_emitted_source_compiles_for_the_core(emitted: Emitted, tmp_path: Path, core: str) -> None:
+    compiler = mcu_tools().compiler
     write(emitted, tmp_path)
-    command = [tool, *flags, "-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-c", "model.c"]
-    subprocess.run([*command, "-o", "model.o"], check=True, cwd=tmp_path, timeout=200)
+    options = [*compiler.flags, f"-mcpu={core}", "-mthumb", "-O3", "-std=c99"]
+    options += ["-Wall", "-Wextra", "-Werror", "-Wconversion"]
+    command = [compiler.program, *options, "-c", "model.c", "-o", "model.o"]
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=200, env=dict(compiler.env))
     assert (tmp_path / "model.o").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-O3"])
-@pytest.mark.parametrize("compiler", ["gcc", "arm-none-eabi-gcc"])
-def test_no_operator_is_optimized_away(tmp_path: Path, compiler: str, level: str) -> None:
+@pytest.mark.parametrize("for_arm", [False, True])
+def test_no_operator_is_optimized_away(tmp_path: Path, for_arm: bool, level: str) -> None:
     """Input and output of the slices lie in one block, where gcc 12 takes such a function for one without effects."""
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not here")
+    arm = mcu_tools().compiler if for_arm else None
+    compiler, env = (arm.program, dict(arm.env)) if arm else ("gcc", None)
     tensors = [_tensor("x", 1, 42), _tensor("squashed", 1, 42), _tensor("first", 1, 20), _tensor("second", 1, 6)]
     nodes = [
         Node(name="squash", kind="lut", inputs=("x",), outputs=("squashed",), attributes={"function": "tanh"}),
@@ -225,7 +226,7 @@ def test_no_operator_is_optimized_away(tmp_path: Path, compiler: str, level: str
         nodes=tuple(nodes),
     )
     write(emit(graph, "c"), tmp_path)
-    subprocess.run([compiler, level, "-std=gnu99", "-S", "model.c"], check=True, cwd=tmp_path, timeout=100)
+    subprocess.run([compiler, level, "-std=gnu99", "-S", "model.c"], check=True, cwd=tmp_path, timeout=100, env=env)
     body = (tmp_path / "model.s").read_text().split("\neg_model_run:", 1)[1]
     called = [name for name in ("eg_model_0_lut", "eg_model_1_slice", "eg_model_2_slice") if name in body]
     assert called == ["eg_model_0_lut", "eg_model_1_slice", "eg_model_2_slice"]
