@@ -5,8 +5,6 @@ Nothing of the product's firmware takes part, so that a kernel's bytes and count
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from edgegen.export.c.emit import emit
 from edgegen.export.c.graph import Graph
@@ -23,6 +20,7 @@ from edgegen.export.c.lowered import Isa
 from edgegen.export.c.reference import run as reference_run
 from support.mcu_bare_metal import ARM, LINK, NETWORK, RISCV, SEMIHOSTING
 from support.mcu_host import INCLUDE, WARNINGS, Case, Preset, outputs_of, program_text
+from support.mcu_tools import mcu_tools
 
 Array = np.ndarray[Any, Any]
 
@@ -31,8 +29,8 @@ Array = np.ndarray[Any, Any]
 class Machine:
     """An emulated board, as far as a test needs it."""
 
-    qemu: tuple[str, ...]
-    compiler: str
+    target: str  # whose tools it is built and run with
+    machine: tuple[str, ...]  # as QEMU is told it
     core: tuple[str, ...]
     isa: Isa
     rom: tuple[int, int]  # start, bytes
@@ -40,13 +38,10 @@ class Machine:
     tick_hz: int  # of SysTick; 0: RISC-V, which counts instructions itself
 
 
-_GCC = "arm-none-eabi-gcc"
-
-
 def _mps2(machine: str, isa: Isa, *core: str) -> Machine:
     return Machine(
-        qemu=("qemu-system-arm", "-M", machine),
-        compiler=_GCC,
+        target=machine,
+        machine=("-M", machine),
         core=(*core, "-mthumb"),
         isa=isa,
         rom=(0, 4 << 20),
@@ -60,8 +55,8 @@ MACHINES: dict[str, Machine] = {
     "m4": _mps2("mps2-an386", "dsp", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
     "m7": _mps2("mps2-an500", "dsp", "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
     "m33": Machine(
-        qemu=("qemu-system-arm", "-M", "mps2-an505"),
-        compiler=_GCC,
+        target="mps2-an505",
+        machine=("-M", "mps2-an505"),
         core=("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
         isa="dsp",
         rom=(0x10000000, 4 << 20),
@@ -69,18 +64,18 @@ MACHINES: dict[str, Machine] = {
         tick_hz=20_000_000,
     ),
     "m55": Machine(
-        qemu=("qemu-system-arm", "-M", "mps3-an547"),
+        target="mps3-an547",
+        machine=("-M", "mps3-an547"),
         core=("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
-        compiler=_GCC,
         isa="mve",
         rom=(0x10000000, 512 << 10),
         ram=(0x30000000, 512 << 10),
         tick_hz=32_000_000,
     ),
     "rv32": Machine(
-        qemu=("qemu-system-riscv32", "-M", "virt", "-bios", "none"),
-        core=("-march=rv32imac", "-mabi=ilp32", "-misa-spec=2.2", "--specs=picolibc.specs"),
-        compiler="riscv64-unknown-elf-gcc",
+        target="riscv32-virt",
+        machine=("-M", "virt", "-bios", "none"),
+        core=("-march=rv32imac", "-mabi=ilp32", "-misa-spec=2.2"),
         isa="c",
         rom=(0x80000000, 4 << 20),
         ram=(0x80400000, 4 << 20),
@@ -192,12 +187,7 @@ def _assert_right(graph: Graph, out: bytes) -> None:
 def run(text: str, machine: str, folder: Path, preset: Preset, options: Sequence[str] = ()) -> bytes:
     """What a program (as ``mcu_host.program_text`` writes it) hands to ``eg_put`` on a core."""
     chosen = MACHINES[machine]
-    for tool in (chosen.compiler, chosen.qemu[0]):
-        if shutil.which(tool) is None:
-            message = f"{tool} is missing: apt-get install gcc-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf"
-            if os.environ.get("CI"):
-                pytest.fail(message)
-            pytest.skip(message)
+    qemu = mcu_tools(chosen.target).qemu
     folder.mkdir(parents=True, exist_ok=True)
     source, script, program = folder / "cases.c", folder / "link.ld", folder / "cases.elf"
     source.write_text((ARM if chosen.tick_hz else RISCV) + SEMIHOSTING + text, encoding="ascii")
@@ -206,7 +196,11 @@ def run(text: str, machine: str, folder: Path, preset: Preset, options: Sequence
     _build(chosen, preset, ["-T", str(script), str(source), *options, "-o", str(program), "-lc", "-lgcc"])
     emulated = subprocess.run(
         # A SysTick of 25 MHz sees single instructions when each takes 64 ns; RISC-V's minstret counts by itself.
-        [*chosen.qemu, *_QUIET, "-icount", f"shift={6 if chosen.tick_hz else 0},sleep=off", "-kernel", str(program)],
+        [
+            *(qemu.program, *chosen.machine, *_QUIET),
+            *("-icount", f"shift={6 if chosen.tick_hz else 0},sleep=off", "-kernel", str(program)),
+        ],
+        env=dict(qemu.env),
         capture_output=True,
         timeout=300,
         check=False,
@@ -217,9 +211,11 @@ def run(text: str, machine: str, folder: Path, preset: Preset, options: Sequence
 
 def _build(chosen: Machine, preset: Preset, arguments: Sequence[str]) -> None:
     preset_options = ["-O2", "-DEG_PRESET_SIZE"] if preset == "size" else ["-O3"]
-    command = [chosen.compiler, *chosen.core, *preset_options, *WARNINGS, f"-I{INCLUDE}", "-nostartfiles"]
+    compiler = mcu_tools(chosen.target).compiler
+    command = [compiler.program, *chosen.core, *compiler.flags, *preset_options, *WARNINGS, f"-I{INCLUDE}"]
+    command += ["-nostartfiles"]
     command += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", *arguments]
-    built = subprocess.run(command, capture_output=True, timeout=600, check=False)
+    built = subprocess.run(command, capture_output=True, timeout=600, check=False, env=dict(compiler.env))
     assert built.returncode == 0, built.stderr.decode(errors="replace")[:6000]
 
 
@@ -229,8 +225,9 @@ def _instructions(ticks: int, chosen: Machine) -> int:
 
 def _text_bytes(compiled: Path, chosen: Machine) -> int:
     """Bytes of code in an object file."""
-    tool = chosen.compiler.replace("-gcc", "-size")
-    told = subprocess.run([tool, "-A", str(compiled)], capture_output=True, timeout=60, check=True).stdout.decode()
+    compiler = mcu_tools(chosen.target).compiler
+    command = [compiler.program.removesuffix("gcc") + "size", "-A", str(compiled)]
+    told = subprocess.run(command, capture_output=True, timeout=60, check=True, env=dict(compiler.env)).stdout.decode()
     rows = (line.split() for line in told.splitlines())
     return sum(int(row[1]) for row in rows if len(row) == 3 and row[0].startswith(".text"))
 

@@ -29,7 +29,7 @@ _TIMEOUT_S = 600.0
 _PORT = ("board", "crc32", "extension", "fault", "firmware", "protocol", "stack", "text", "timing")
 _START_AND_COUNTER = {"arm": ("start_arm.S", "counter_arm.c"), "riscv32": ("start_riscv.S", "counter_riscv.c")}
 _COMMON = ("-std=gnu99", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fno-math-errno")
-_OPTIMIZE: Mapping[Preset, tuple[str, ...]] = {"speed": ("-O3",), "size": ("-Os", "-DEG_PRESET_SIZE")}
+_OPTIMIZE: Mapping[Preset, tuple[str, ...]] = {"speed": ("-O3",), "size": ("-O2", "-DEG_PRESET_SIZE")}
 _OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 
 

@@ -35,7 +35,7 @@ set_property(TARGET {name} PROPERTY C_STANDARD 99)
 target_compile_options({name} PRIVATE -O3)
 option(EG_PRESET_SIZE "Compile every kernel once: less flash, more instructions" OFF)
 if(EG_PRESET_SIZE)
-  target_compile_options({name} PRIVATE -Os)
+  target_compile_options({name} PRIVATE -O2)
   target_compile_definitions({name} PRIVATE EG_PRESET_SIZE)
 endif()
 """
@@ -45,7 +45,7 @@ CC ?= cc
 AR ?= ar
 CFLAGS ?= -O3
 ifdef PRESET_SIZE
-CFLAGS += -Os -DEG_PRESET_SIZE
+CFLAGS += -O2 -DEG_PRESET_SIZE
 endif
 
 lib{name}.a: src/model.o
