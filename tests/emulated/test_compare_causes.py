@@ -124,7 +124,8 @@ def test_compare_names_the_slow_operator_first(
     found, expected = make(1, tmp_path, counted)
     assert is_named(found, expected)
     assert found.unexplained is not None
-    assert abs(found.unexplained) < 0.2 * max(abs(found.moved), 0.05 * found.old)
+    # What no operator's figure holds (the runtime between them) is told apart, and small beside the whole.
+    assert abs(found.unexplained) < 0.05 * found.old
 
 
 @pytest.mark.long

@@ -55,6 +55,7 @@ def test_cells_follow_the_formula(one: Case) -> None:
     ours, theirs = _gates(one)
     h, y = one.graph.tensors["h"], one.graph.tensors["y"]
     before = _real(one.inputs["h"], h).reshape(-1)
+    allowed = np.full(before.shape, 1.01 / 128)
     if one.node.kind == "gru_step":
         r, z = _sigmoid(ours[0] + theirs[0]), _sigmoid(ours[1] + theirs[1])
         n = np.tanh(np.clip(ours[2], -8, 8) + r * np.clip(theirs[2], -8, 8))
@@ -62,12 +63,14 @@ def test_cells_follow_the_formula(one: Case) -> None:
     else:
         i, f, g, o = (x + u for x, u in zip(ours, theirs, strict=True))
         c = one.graph.tensors["c"]
-        cell = _sigmoid(f) * _real(one.inputs["c"], c).reshape(-1) + _sigmoid(i) * np.tanh(g)
+        kept = _real(one.inputs["c"], c).reshape(-1)
+        cell = _sigmoid(f) * kept + _sigmoid(i) * np.tanh(g)
+        allowed += np.abs(kept) / 4096  # what a gate is off by, 2^-12, weighs as much as the cell that it keeps
         assert c.scales is not None
         cell = np.clip(cell, -32768 * c.scales.scale[0], 32767 * c.scales.scale[0])
         after = _sigmoid(o) * np.tanh(cell)
     wanted = np.clip(after, _real(-128, y), _real(127, y))
-    assert np.abs(_real(expected(one)[0], y).reshape(-1) - wanted).max() <= 1.01 / 128
+    assert (np.abs(_real(expected(one)[0], y).reshape(-1) - wanted) <= allowed).all()
 
 
 @QUICK

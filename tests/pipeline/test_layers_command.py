@@ -187,7 +187,7 @@ def test_what_compare_cannot_do_is_refused(built: Path, cache: Path, tmp_path: P
         compare_layers(model, str(built / "build"), **known)
     done = edgegen("compare", model, model, "--json", cache=cache, cwd=built)
     assert done.code == 2
-    assert "whole results are not compared" in done.err
+    assert "neither a result nor a file of runs" in done.err
 
 
 def test_inputs_of_a_file_are_used_in_place_of_golden_ones(built: Path, cache: Path, tmp_path: Path) -> None:
