@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgegen.export.c.c_text import TYPES
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.operators import operator
@@ -21,17 +22,6 @@ Preset = Literal["speed", "size"]
 INCLUDE = Path(__file__).resolve().parents[2] / "runtimes" / "mcu" / "include"
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-
-_C_TYPES = {
-    "int8": "int8_t",
-    "uint8": "uint8_t",
-    "bool": "uint8_t",
-    "int16": "int16_t",
-    "uint16": "uint16_t",
-    "int32": "int32_t",
-    "uint32": "uint32_t",
-    "float32": "float",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +127,7 @@ def outputs_of(cases: Sequence[Case], raw: bytes) -> list[list[Array]]:
 
 def array_text(name: str, array: Array, align: int = 16) -> str:
     """A constant array as C."""
-    kind = _C_TYPES[str(array.dtype)]
+    kind = TYPES[str(array.dtype)]
     if array.dtype == np.float32:
         numbers = ",".join(f"{float(value).hex()}f" for value in array.ravel())
     else:
@@ -151,12 +141,12 @@ def _case_text(prefix: str, case: Case, lowered: Lowered, text: list[str], calls
     for name, array in case.inputs.items():
         place = list(case.node.inputs).index(name)
         if blank:
-            kind = _C_TYPES[str(array.dtype)]
+            kind = TYPES[str(array.dtype)]
             text.append(f"static {kind} {prefix}_in{place}[{array.size}] __attribute__((aligned(16)));")
         else:
             text.append(array_text(f"{prefix}_in{place}", np.ascontiguousarray(array)))
     for place, tensor in enumerate(made):
-        kind = _C_TYPES[tensor.dtype]
+        kind = TYPES[tensor.dtype]
         text.append(f"static {kind} {prefix}_out{place}[{tensor.elements}] __attribute__((aligned(16)));")
     call = ""
     for number, one in enumerate((lowered, *lowered.then)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgegen.bench.operators_matched import Operator, operators_of
@@ -78,18 +78,8 @@ def side_of_result(document: Mapping[str, Any], source: str, candidate: str | No
     calibration = ((document.get("calibration") or {}).get("set") or {}).get("sha256")
     if calibration:
         data["calibration"] = str(calibration)
-    return Side(
-        source=source,
-        name=run.name,
-        version=run.version,
-        target=run.target,
-        candidate=run.candidate,
-        runtime=run.runtime,
-        core=run.core,
-        model_sha256=run.model_sha256,
-        figures={figure.metric: figure.value for figure in run.figures},
-        operators=_operators(item),
-        tools=run.tools,
+    return replace(
+        side_of_run(run, source),
         settings={**settings, **own, **seeds},
         made_from_told=isinstance(made_from, Mapping),
         data=data,
@@ -100,11 +90,6 @@ def side_of_result(document: Mapping[str, Any], source: str, candidate: str | No
             if entry.get("counted")
         },
     )
-
-
-def _operators(item: Mapping[str, Any]) -> list[Operator]:
-    counted = item.get("counted") or {}
-    return operators_of(counted.get("per_operator") or ())
 
 
 def _flat(prefix: str, value: Any) -> dict[str, str]:

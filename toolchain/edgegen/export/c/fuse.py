@@ -119,16 +119,25 @@ def _reshape_of_reshape(edit: Edit, node: Node) -> bool:
     return True
 
 
+def _above_reshape(edit: Edit, node: Node, kind: str) -> tuple[Node, Node] | None:
+    """The node of a kind and the reshape between it and ``node``, where nothing else reads what the two make."""
+    reshape = edit.maker(node.inputs[0])
+    if reshape is None or reshape.kind != "reshape" or edit.only_reader(node.inputs[0]) is not node:
+        return None
+    above = edit.maker(reshape.inputs[0])
+    if above is None or above.kind != kind or edit.only_reader(reshape.inputs[0]) is not reshape:
+        return None
+    return above, reshape
+
+
 def _transpose_into_dense_above(edit: Edit, node: Node) -> bool:
     """dense, reshape, transpose: a dense with its rows in the order that is wanted in the end."""
     if node.kind != "transpose":
         return False
-    reshape = edit.maker(node.inputs[0])
-    if reshape is None or reshape.kind != "reshape" or edit.only_reader(node.inputs[0]) is not node:
+    above = _above_reshape(edit, node, "dense")
+    if above is None:
         return False
-    dense = edit.maker(reshape.inputs[0])
-    if dense is None or dense.kind != "dense" or edit.only_reader(reshape.inputs[0]) is not reshape:
-        return False
+    dense, reshape = above
     made, middle = edit.tensors[dense.outputs[0]], edit.tensors[node.inputs[0]]
     if math.prod(made.shape[:-1]) != 1:
         return False
@@ -143,12 +152,10 @@ def _transpose_into_dense_below(edit: Edit, node: Node) -> bool:
     """transpose, reshape, dense: a dense with its columns in the order that is there."""
     if node.kind != "dense":
         return False
-    reshape = edit.maker(node.inputs[0])
-    if reshape is None or reshape.kind != "reshape" or edit.only_reader(node.inputs[0]) is not node:
+    above = _above_reshape(edit, node, "transpose")
+    if above is None:
         return False
-    move = edit.maker(reshape.inputs[0])
-    if move is None or move.kind != "transpose" or edit.only_reader(reshape.inputs[0]) is not reshape:
-        return False
+    move, reshape = above
     x, weights = edit.tensors[node.inputs[0]], edit.tensors[node.inputs[1]]
     if math.prod(x.shape[:-1]) != 1:
         return False

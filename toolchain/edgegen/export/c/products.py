@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,18 +146,12 @@ def padded_sums(
 
 
 def patch_parameters(
-    read: Tensor,
-    made: Tensor,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    padding: tuple[int, int, int, int],
-    groups: int,
-    fill: int,
+    product: Product, kernel: tuple[int, int], attributes: Mapping[str, Any], groups: int
 ) -> dict[str, int]:
     """The member ``patch`` of a convolution's parameters (``eg_patch_s8.h``)."""
-    _, in_h, in_w, in_c = read.shape
-    _, out_h, out_w, out_c = made.shape
+    _, in_h, in_w, in_c = product.read.shape
+    _, out_h, out_w, out_c = product.made.shape
+    stride, dilation, padding = (attributes[name] for name in ("stride", "dilation", "padding"))
     numbers = {
         "in_h": in_h,
         "in_w": in_w,
@@ -175,6 +170,6 @@ def patch_parameters(
         "out_w": out_w,
         "out_row": out_w * out_c,
         "out_pixel": out_c,
-        "fill": fill,
+        "fill": product.read_zero_point,
     }
     return {f"patch.{name}": number for name, number in numbers.items()}

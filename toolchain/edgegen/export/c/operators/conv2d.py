@@ -63,16 +63,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     return Lowered(
         kernel="eg_conv2d_s8",
         parameters={
-            **patch_parameters(
-                product.read,
-                product.made,
-                (kernel_h, kernel_w),
-                attributes["stride"],
-                attributes["dilation"],
-                attributes["padding"],
-                groups,
-                product.read_zero_point,
-            ),
+            **patch_parameters(product, (kernel_h, kernel_w), attributes, groups),
             "rows.weights": Constant(suffix="weights", array=np.concatenate([part.weights for part in each])),
             "rows.rows": outputs // groups,
             "rows.depth": rows.shape[1],

@@ -76,16 +76,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     return Lowered(
         kernel="eg_depthwise_conv2d_s8",
         parameters={
-            **patch_parameters(
-                product.read,
-                product.made,
-                (kernel_h, kernel_w),
-                attributes["stride"],
-                attributes["dilation"],
-                attributes["padding"],
-                1,
-                product.read_zero_point,
-            ),
+            **patch_parameters(product, (kernel_h, kernel_w), attributes, 1),
             **output,
             **weights.parameters(),
             "out_c": outputs,
