@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edgegen.artifacts.policy import trusted_key
 from edgegen.artifacts.protected_key import protected_pem
 from edgegen.core.errors import BuildError, UsageError
+from edgegen.core.given_file import read_file
 from edgegen_runtime.public_keys import ED25519, P256, PublicKey, parse_public_key
 
 KINDS = (ED25519, P256)
@@ -215,11 +216,4 @@ def _is_encrypted(data: bytes) -> bool:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UsageError("the key cannot be read", where=str(path), got=error.strerror) from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise UsageError("too large for a key", where=str(path), expected=f"<= {_MAX_FILE_BYTES} bytes")
-    return data
+    return read_file(path, "the key", limit_bytes=_MAX_FILE_BYTES)

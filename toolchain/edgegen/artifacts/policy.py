@@ -14,7 +14,6 @@ targets = ["raspberrypi*"]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from typing import Literal
 
 from edgegen.artifacts.verify import Verified
 from edgegen.core.errors import IntegrityError, UsageError
+from edgegen.core.given_file import read_toml
 from edgegen.core.records import read_record, setting
 from edgegen_runtime.public_keys import PublicKey, parse_public_key, read_public_key
 from edgegen_runtime.strict import RefusedError
@@ -99,14 +99,7 @@ def read_policy(path: Path) -> Policy:
     Raises:
         UsageError: it cannot be read, has unknown keys, names no usable key, or asks for more keys than it names.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
-        table = tomllib.loads(data[:_MAX_FILE_BYTES].decode())
-    except OSError as error:
-        raise UsageError("the policy cannot be read", where=str(path), got=error.strerror) from error
-    except ValueError as error:
-        raise UsageError("the policy is no TOML file", where=str(path), got=error) from error
+    table = read_toml(path, "the policy", limit_bytes=_MAX_FILE_BYTES)
     file = read_record(PolicyFile, table, "", str(path))
     keys = tuple(_key(name, rule, path) for name, rule in file.keys.items())
     distinct = {item.key.key_id for item in keys}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.artifacts.parse import strict_json
 from edgegen.bench.runs import Run, line_of, run_of_line
 from edgegen.core.errors import IntegrityError, StorageError, UsageError
+from edgegen.core.given_file import read_file
 from edgegen.core.lazy import load
 
 if TYPE_CHECKING:
@@ -97,18 +98,8 @@ def read_history(path: Path) -> History:
     Raises:
         UsageError: there is no such file, it is too large, or a line is no run.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(
-            "the history cannot be read",
-            where=str(path),
-            got=error.strerror,
-            next_step="edgegen bench BUNDLE --record FILE begins one",
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise UsageError("the history is too large", where=str(path), expected=f"at most {MAX_BYTES >> 20} MiB")
+    begin = "edgegen bench BUNDLE --record FILE begins one"
+    data = read_file(path, "the history", limit_bytes=MAX_BYTES, next_step=begin)
     return parse_history(data, str(path))
 
 

@@ -16,6 +16,7 @@ from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.verify import evidence_files
 from edgegen.bench.result import result_schema
 from edgegen.core.errors import IntegrityError, UsageError
+from edgegen.core.given_file import read_file
 
 RESULT = "result.json"
 MAX_BYTES = 64 << 20
@@ -39,13 +40,7 @@ def read_result(path: Path) -> dict[str, Any]:
         IntegrityError: the bundle does not hold.
     """
     found = _file(path)
-    try:
-        with found.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError("the result cannot be read", where=str(path), got=error.strerror) from error
-    if len(data) > MAX_BYTES:
-        raise UsageError("the result is too large", where=str(path), expected=f"at most {MAX_BYTES >> 20} MiB")
+    data = read_file(found, "the result", limit_bytes=MAX_BYTES)
     try:
         document = strict_json(data, str(path))
     except IntegrityError as error:

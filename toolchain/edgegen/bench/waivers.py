@@ -7,13 +7,13 @@ else does: so it is either renewed by a person or removed.
 from __future__ import annotations
 
 import datetime
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_toml
 from edgegen.core.records import read_record, setting
 
 _MAX_BYTES, _MAX_WAIVERS, _MAX_TEXT = 1 << 18, 500, 1000
@@ -60,19 +60,7 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
     Raises:
         UsageError: it cannot be read, or a waiver lacks something or repeats another.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError("the waivers cannot be read", where=str(path), got=error.strerror) from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError("the file of waivers is too large", where=str(path), expected=f"at most {_MAX_BYTES} bytes")
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("the waivers are no TOML", where=str(path), got=error) from error
-    except RecursionError as error:
-        raise UsageError("the waivers are nested too deeply", where=str(path)) from error
+    table = read_toml(path, "the file of waivers", limit_bytes=_MAX_BYTES)
     return _checked(read_record(_File, table, "", str(path)).waiver, str(path))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_file
 
 VARIABLE = "EDGEGEN_PASSPHRASE"
 _MAX_BYTES = 4096
@@ -46,11 +47,5 @@ def passphrase_source(file: Path | None, key: str, *, confirm: bool = False) -> 
 
 
 def _first_line(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError("the passphrase's file cannot be read", where=str(path), got=error.strerror) from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError("too large for a passphrase", where=str(path), expected=f"<= {_MAX_BYTES} bytes")
+    data = read_file(path, "the passphrase's file", limit_bytes=_MAX_BYTES)
     return data.split(b"\n", 1)[0].removesuffix(b"\r")

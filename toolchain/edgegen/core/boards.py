@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_toml
 from edgegen.core.records import read_record, setting
 from edgegen.core.targets import alias_of, target_names
 
@@ -66,19 +66,9 @@ def read_inventory(path: Path | None = None) -> Mapping[str, BoardEntry]:
         UsageError: a file that cannot be read, or an entry that contradicts itself.
     """
     path = path or inventory_file()
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise UsageError("the inventory cannot be read", where=str(path), got=error.strerror) from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError("the inventory is too large", where=str(path), expected=f"at most {_MAX_BYTES} bytes")
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError("the inventory is not TOML", where=str(path), got=error) from error
+    table = read_toml(path, "the inventory", limit_bytes=_MAX_BYTES)
     boards = read_record(Inventory, table, "", str(path)).boards
     if len(boards) > _MAX_BOARDS:
         raise UsageError("too many boards", where=str(path), got=len(boards), expected=f"at most {_MAX_BOARDS}")

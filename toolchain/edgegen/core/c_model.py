@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_file
 from edgegen.core.models import TensorSpec
 from edgegen.core.records import read_record, setting
 
@@ -74,16 +75,7 @@ def read_c_model(path: Path) -> CModel:
         UsageError: it is too large, no JSON, or contradicts itself.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError("the C model's interface cannot be read", where=str(path), got=error) from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError(
-            "the C model's interface is too large", where=str(path), expected=f"at most {_MAX_BYTES} bytes"
-        )
-    try:
-        told = json.loads(data)
+        told = json.loads(read_file(path, "the C model's interface", limit_bytes=_MAX_BYTES))
     except (ValueError, RecursionError) as error:
         raise UsageError("the C model's interface is not JSON", where=str(path), got=error) from error
     model = read_record(CModel, told, "", str(path))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_toml
 from edgegen.core.lazy import nearest
 from edgegen.core.models import FORMATS
 from edgegen.core.records import json_schema, read_record, setting
@@ -358,16 +359,7 @@ def _match(pattern: re.Pattern[str], value: str, path: str, source: str) -> None
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise UsageError(
-                "the project file is too large", where=str(path), expected=f"at most {_MAX_FILE_BYTES} bytes"
-            )
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("the file is not TOML", where=str(path), got=error, expected="TOML 1.0 in UTF-8") from error
-    except OSError as error:
-        raise UsageError("the file cannot be read", where=str(path), got=error) from error
+    return read_toml(path, "the project file", limit_bytes=_MAX_FILE_BYTES)
 
 
 def _tool_table(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

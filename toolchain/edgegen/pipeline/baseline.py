@@ -14,6 +14,7 @@ from edgegen.bench.history import parse_history, read_history
 from edgegen.bench.read_result import MAX_BYTES, bundle_of, check_result, read_result
 from edgegen.bench.runs import Run, run_of_line, run_of_result
 from edgegen.core.errors import IntegrityError, UsageError
+from edgegen.core.given_file import read_file
 from edgegen.pipeline.bench import now
 from edgegen.pipeline.history import load_history
 
@@ -61,10 +62,7 @@ def _of_history(place: str) -> Given:
 
 
 def _of_document(place: str, path: Path) -> Given:
-    with path.open("rb") as stream:
-        data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UsageError("the file is too large", where=place, expected=f"at most {MAX_BYTES >> 20} MiB")
+    data = read_file(path, "the file", limit_bytes=MAX_BYTES)
     if not data:
         return Given(source=place, runs=parse_history(data, place).runs)
     try:

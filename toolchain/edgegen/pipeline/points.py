@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_file
 from edgegen.core.project import PointTable
 from edgegen.core.records import read_record
 
@@ -30,10 +31,8 @@ def read_front_points(path: Path) -> dict[str, PointTable]:
     try:
         if not path.is_file():
             return {}
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise UsageError("the front is too large", where=str(path), expected=f"at most {_MAX_FILE_BYTES} bytes")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        document = json.loads(read_file(path, "the front", limit_bytes=_MAX_FILE_BYTES))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UsageError("the front cannot be read", where=str(path), got=error) from error
     version = document.get("schema_version") if isinstance(document, Mapping) else None
     points = document.get("points") if isinstance(document, Mapping) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgegen.core.digests import canonical_json
 from edgegen.core.errors import UsageError
+from edgegen.core.given_file import read_file
 from edgegen.core.records import read_record, setting, write_record
 
 if TYPE_CHECKING:
@@ -78,17 +79,6 @@ def _find(source: Path | Mapping[str, Path], name: str) -> Path:
     return source / name
 
 
-def _read_bounded(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise UsageError("the model's file cannot be read", where=str(path), got=error.strerror) from error
-    if len(data) > limit:
-        raise UsageError("the model's file is too large", where=str(path), expected=f"at most {limit} bytes")
-    return data
-
-
 def read_model_record(path: Path) -> ModelRecord:
     """The record in a JSON file.
 
@@ -96,7 +86,7 @@ def read_model_record(path: Path) -> ModelRecord:
         UsageError: the file is missing, too large or no such record.
     """
     try:
-        plain = json.loads(_read_bounded(path, _RECORD_LIMIT_BYTES))
+        plain = json.loads(read_file(path, "the model's file", limit_bytes=_RECORD_LIMIT_BYTES))
     except (ValueError, RecursionError) as error:
         raise UsageError("the model's record is not JSON", where=str(path), got=error) from error
     return read_record(ModelRecord, plain, "", str(path))
@@ -107,7 +97,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     try:
-        return load(_read_bounded(path, _WEIGHTS_LIMIT_BYTES))
+        return load(read_file(path, "the model's file", limit_bytes=_WEIGHTS_LIMIT_BYTES))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # KeyError: an element type torch lacks
         raise UsageError("the weights are not a safetensors file", where=str(path), got=error) from error
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError, UsageError
+from edgegen.core.given_file import read_file
 from edgegen.core.targets import Flashing, TargetProfile
 from edgegen.devices.mcu.images import plain_image, uf2_image
 
@@ -96,13 +97,9 @@ def commands_of(flashing: Flashing, name: str, address: int, port: str) -> list[
 
 def _read(firmware: Path, flashing: Flashing) -> tuple[bytes, int, bool]:
     """The image, where it goes, and whether it came as an ELF file."""
-    try:
-        with firmware.open("rb") as stream:
-            data = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError("the firmware cannot be read", where=str(firmware), got=error.strerror) from error
-    if not data or len(data) > _MOST_BYTES:
-        raise UsageError("not a firmware", where=str(firmware), got=f"{len(data)} bytes", expected="1 byte to 64 MiB")
+    data = read_file(firmware, "the firmware", limit_bytes=_MOST_BYTES)
+    if not data:
+        raise UsageError("not a firmware", where=str(firmware), got="an empty file", expected="1 byte to 64 MiB")
     if firmware.suffix == ".uf2" and flashing.tool == "uf2":
         return data, flashing.address, False
     if data.startswith(b"\x7fELF"):
