@@ -1,11 +1,13 @@
 /* QEMU plugin: what each marked region of a guest costs in instructions by class, bytes loaded and stored, and memory.
  *
  * Arguments: out=FILE (JSON lines, made anew); clock=1 (also a snapshot at every clock_gettime inside a region: with a
- * profiler running in the guest these bracket the operators); count=0 (no regions: the guest runs faster).
+ * profiler running in the guest these bracket the operators; and, of the last region, the blocks of code that ran no
+ * more often than the clock was read); watch=ADDRESS:ADDRESS (hexadecimal: a snapshot whenever the guest comes there
+ * inside a region, which costs the guest nothing); count=0 (no regions: the guest runs faster).
  * The guest marks itself with architectural no-operations (eg_isa.h): mark 40 begins a region, mark 41 ends it, mark 42
  * is the moment against which memory growth is reported.
- * Lines: {"event":"install"...}, {"event":"region"...} and {"event":"clock"...} in order, {"event":"memory"...},
- * {"event":"exit"...}. A file without the exit line was cut short.
+ * Lines: {"event":"install"...}, {"event":"region"...}, {"event":"clock"...} and {"event":"step"...} in order,
+ * {"event":"block"...}, {"event":"memory"...}, {"event":"exit"...}. A file without the exit line was cut short.
  *
  * Counters are not atomic: a guest with more than one thread is reported ("threads") and its figures are not to be used.
  * A block of straight code is counted whole when it is entered, so a region's edges are off by a few instructions that
@@ -18,14 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 
+#include "eg_blocks.h"
 #include "eg_classify.h"
 #include "eg_isa.h"
 #include "eg_memory_map.h"
 #include "eg_plugin_api.h"
 
 enum { HINT_BEGIN = 40, HINT_END = 41, HINT_MARK = 42 };
-enum { SYSCALL_ARGUMENTS = 4 };
+enum { SYSCALL_ARGUMENTS = 4, MAX_WATCHED = 64 };
 
 EG_EXPORT int qemu_plugin_version = EG_PLUGIN_API_LEVEL;
 EG_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv);
@@ -45,6 +49,12 @@ static unsigned int threads;
 static const struct eg_isa *isa;
 static uint64_t undecoded; /* instructions, as translated, that nothing could sort: then the classes are not to be used */
 static bool snapshot_clock;
+static uint32_t clocks; /* readings of it in this region */
+static uint64_t clock_entered_ns; /* on the host's clock, which is the guest's: when the reading under way began */
+static bool reads_clock;
+static struct eg_blocks blocks;
+static uint64_t watched[MAX_WATCHED];
+static unsigned int watched_count;
 static struct eg_memory_map memory;
 static uint64_t pending_arguments[SYSCALL_ARGUMENTS];
 static FILE *out;
@@ -57,15 +67,26 @@ static uint64_t instructions_of(const struct counts *counts) {
     return sum;
 }
 
-static void write_region(void) {
-    fprintf(out, "{\"event\":\"region\",\"index\":%" PRIu64 ",\"instructions\":%" PRIu64, regions,
-            instructions_of(&now) - instructions_of(&at_begin));
+/* What the region took so far, as the rest of a line. */
+static void write_taken(void) {
+    fprintf(out, ",\"instructions\":%" PRIu64, instructions_of(&now) - instructions_of(&at_begin));
     for (int i = 0; i < EG_CLASSES; i++) {
         fprintf(out, ",\"%s\":%" PRIu64, eg_class_name((enum eg_class)i), now.by_class[i] - at_begin.by_class[i]);
     }
     fprintf(out, ",\"bytes_loaded\":%" PRIu64 ",\"bytes_stored\":%" PRIu64 "}\n", now.bytes_loaded - at_begin.bytes_loaded,
             now.bytes_stored - at_begin.bytes_stored);
+}
+
+static void write_region(void) {
+    fprintf(out, "{\"event\":\"region\",\"index\":%" PRIu64, regions);
+    write_taken();
     regions++;
+}
+
+static uint64_t host_ns(void) {
+    struct timespec t = {0, 0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail on Linux */
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 static void on_hint(unsigned int vcpu, void *userdata) {
@@ -73,6 +94,7 @@ static void on_hint(unsigned int vcpu, void *userdata) {
     switch ((int)(intptr_t)userdata) {
     case HINT_BEGIN:
         at_begin = now;
+        clocks = 0;
         in_region = true;
         break;
     case HINT_END:
@@ -101,6 +123,30 @@ static void on_access(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t ad
     }
 }
 
+static void on_block(unsigned int vcpu, void *userdata) {
+    (void)vcpu;
+    if (in_region) {
+        eg_block_enter(&blocks, userdata, regions, clocks, instructions_of(&now) - instructions_of(&at_begin));
+    }
+}
+
+static void on_watched(unsigned int vcpu, void *userdata) {
+    (void)vcpu;
+    if (in_region) {
+        fprintf(out, "{\"event\":\"step\",\"region\":%" PRIu64 ",\"address\":%" PRIu64, regions, *(const uint64_t *)userdata);
+        write_taken();
+    }
+}
+
+static void watch(struct qemu_plugin_insn *insn) {
+    const uint64_t address = qemu_plugin_insn_vaddr(insn);
+    for (unsigned int i = 0; i < watched_count; i++) {
+        if (watched[i] == address) {
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_watched, EG_CB_NO_REGS, &watched[i]);
+        }
+    }
+}
+
 static enum eg_class class_of(const struct qemu_plugin_insn *insn, uint32_t word) {
     enum eg_class kind = EG_INTEGER;
     if (!isa->by_text) {
@@ -118,6 +164,10 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     (void)id;
     uint64_t in_block[EG_CLASSES] = {0};
     const size_t length = qemu_plugin_tb_n_insns(tb);
+    struct eg_block *block = snapshot_clock ? eg_block_of(&blocks, qemu_plugin_tb_vaddr(tb)) : NULL;
+    if (block != NULL) {
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, EG_CB_NO_REGS, block);
+    }
     for (size_t i = 0; i < length; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint32_t word = 0;
@@ -128,6 +178,7 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
         if (hint >= 0) {
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hint, EG_CB_NO_REGS, (void *)(intptr_t)hint);
         }
+        watch(insn);
         qemu_plugin_register_vcpu_mem_cb(insn, on_access, EG_CB_NO_REGS, EG_MEM_READ_WRITE, NULL);
     }
     for (int i = 0; i < EG_CLASSES; i++) {
@@ -155,16 +206,20 @@ static void on_syscall(qemu_plugin_id_t id, unsigned int vcpu, int64_t number, u
     pending_arguments[1] = a2 & isa->address_mask;
     pending_arguments[2] = a3 & isa->address_mask;
     pending_arguments[3] = a4 & isa->address_mask;
-    const bool reads_clock = number == isa->clock_gettime[0] || number == isa->clock_gettime[1];
-    if (reads_clock && snapshot_clock && in_region) {
-        fprintf(out, "{\"event\":\"clock\",\"region\":%" PRIu64 ",\"instructions\":%" PRIu64 "}\n", regions,
-                instructions_of(&now) - instructions_of(&at_begin));
-    }
+    reads_clock = snapshot_clock && in_region && (number == isa->clock_gettime[0] || number == isa->clock_gettime[1]);
+    clock_entered_ns = reads_clock ? host_ns() : 0u;
 }
 
 static void on_syscall_return(qemu_plugin_id_t id, unsigned int vcpu, int64_t number, int64_t result) {
     (void)id;
     (void)vcpu;
+    if (reads_clock) {
+        fprintf(out, "{\"event\":\"clock\",\"region\":%" PRIu64 ",\"entered_ns\":%" PRIu64 ",\"left_ns\":%" PRIu64, regions,
+                clock_entered_ns, host_ns());
+        write_taken();
+        clocks++;
+        reads_clock = false;
+    }
     if (result < 0 && result > -4096) {
         return; /* an error number: nothing was mapped */
     }
@@ -174,6 +229,9 @@ static void on_syscall_return(qemu_plugin_id_t id, unsigned int vcpu, int64_t nu
 static void on_exit_of_guest(qemu_plugin_id_t id, void *userdata) {
     (void)id;
     (void)userdata;
+    if (regions > 0u) {
+        eg_blocks_write(&blocks, regions - 1u, out);
+    }
     fprintf(out,
             "{\"event\":\"memory\",\"complete\":%s,\"peak_bytes\":%" PRIu64 ",\"marked\":%s,\"growth_bytes\":%" PRIu64 "}\n",
             memory.overflowed ? "false" : "true", memory.peak_bytes, memory.marked ? "true" : "false",
@@ -183,6 +241,22 @@ static void on_exit_of_guest(qemu_plugin_id_t id, void *userdata) {
     if (fclose(out) != 0) {
         fprintf(stderr, "edgegen plugin: cannot write the counts: %s\n", strerror(errno));
     }
+}
+
+static bool read_watched(const char *text) {
+    char *end = NULL;
+    do {
+        if (watched_count == MAX_WATCHED) {
+            return false;
+        }
+        errno = 0;
+        watched[watched_count++] = strtoull(text, &end, 16);
+        if (errno != 0 || end == text) {
+            return false;
+        }
+        text = end + 1;
+    } while (*end == ':');
+    return *end == '\0';
 }
 
 EG_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv) {
@@ -203,6 +277,11 @@ EG_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *i
             path = argv[i] + 4;
         } else if (strcmp(argv[i], "clock=1") == 0) {
             snapshot_clock = true;
+        } else if (strncmp(argv[i], "watch=", 6) == 0) {
+            if (!read_watched(argv[i] + 6)) {
+                fprintf(stderr, "edgegen plugin: %s: hexadecimal addresses are wanted, %d at most\n", argv[i], MAX_WATCHED);
+                return 1;
+            }
         } else if (strcmp(argv[i], "count=0") == 0) {
             count = false;
         } else {

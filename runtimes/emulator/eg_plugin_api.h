@@ -43,6 +43,7 @@ typedef void (*eg_syscall_ret_cb)(qemu_plugin_id_t id, unsigned int vcpu, int64_
 void qemu_plugin_register_vcpu_init_cb(qemu_plugin_id_t id, eg_vcpu_cb cb);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, eg_tb_trans_cb cb);
 void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int operation, void *counter, uint64_t amount);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, eg_exec_cb cb, int flags, void *userdata);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, eg_exec_cb cb, int flags, void *userdata);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, eg_mem_cb cb, int flags, int access,
                                       void *userdata);
@@ -51,8 +52,10 @@ void qemu_plugin_register_vcpu_syscall_ret_cb(qemu_plugin_id_t id, eg_syscall_re
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, eg_exit_cb cb, void *userdata);
 
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 char *qemu_plugin_insn_disas(const struct qemu_plugin_insn *insn); /* for the caller to free; may be NULL */
 unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.mcu_guest import MACHINES, Counted, count_network
 from support.mcu_host import Preset
 from support.mcu_networks import NETWORKS
+from support.mcu_tools import mcu_tools
 
 TITLES = {
     "ad": "AD autoencoder",
@@ -124,9 +125,10 @@ def published() -> str:
 
 def _versions() -> str:
     """The tools that a count hangs on."""
-    told = []
-    for command in (["arm-none-eabi-gcc", "--version"], ["qemu-system-arm", "--version"]):
-        answer = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.decode()
+    told, tools = [], mcu_tools()
+    for tool in (tools.compiler, tools.qemu):
+        command, env = [tool.program, "--version"], dict(tool.env)
+        answer = subprocess.run(command, capture_output=True, timeout=60, check=True, env=env).stdout.decode()
         told.append(answer.splitlines()[0])
     return "; ".join(told)
 

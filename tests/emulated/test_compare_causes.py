@@ -21,6 +21,7 @@ from edgegen.devices.qemu_user import QemuUserDevice, provision, wheels
 from support.attributed import chain, left_in_float, name_of_added, quantized, sample, with_slow_node, write
 
 TARGET = "raspberrypi5"
+HEAP = 600  # instructions: equal work differs by so many where its memory lies elsewhere (bench.attribution)
 EARLIER = {  # what a runtime is downgraded to
     "version": "1.29.0",
     "sha256": "16925ef8497e2c07e4b5ae15b504079b3ab3f65e22c58efd10dde0f3caea969a",
@@ -123,9 +124,10 @@ def test_compare_names_the_slow_operator_first(
 ) -> None:
     found, expected = make(1, tmp_path, counted)
     assert is_named(found, expected)
-    assert found.unexplained is not None
-    # What no operator's figure holds (the runtime between them) is told apart, and small beside the whole.
-    assert abs(found.unexplained) < 0.05 * found.old
+    assert found.unexplained == 0
+    # What the runtime does outside the operators, and what the others moved by, are causes by themselves, and small.
+    rest = sum(abs(cause.moved or 0) for cause in found.causes if cause.kind in ("runtime", "operators"))
+    assert rest < max(0.01 * found.old, 0.2 * abs(found.moved))
 
 
 @pytest.mark.long
@@ -147,13 +149,15 @@ def test_compare_names_an_injected_cause_first_in_20_of_20(
 def risen(seed: int, folder: Path, counted: Callable[[Path], Counted]) -> SimpleNamespace:
     """What duplicating one seeded operator of a chain does to the total, and to the figures of that operator."""
     nodes = chain(seed)
-    path = write(nodes, folder / "once.onnx", seed=seed)
-    once = counted(path)
-    assert once.per_operator is not None
-    heavy = [item for item in once.per_operator if item.instructions > 0.1 * once.instructions]
+    whole = counted(write(nodes, folder / "whole.onnx", seed=seed))
+    assert whole.per_operator is not None
+    heavy = [item for item in whole.per_operator if item.instructions > 0.01 * whole.instructions]
     chosen = heavy[int(np.random.default_rng(seed).integers(len(heavy)))]
     base = Operator(name=chosen.name, operator="", instructions=0).base_name
     place = int(base.rsplit("_", 1)[1])
+    once = counted(write(nodes, folder / "once.onnx", seed=seed, twin=place, idle=True))
+    assert once.per_operator is not None
+    before = next(item.instructions for item in once.per_operator if item.name == chosen.name)
     twice = counted(write(nodes, folder / "twice.onnx", seed=seed, twin=place))
     assert twice.per_operator is not None
     own = sum(
@@ -162,14 +166,14 @@ def risen(seed: int, folder: Path, counted: Callable[[Path], Counted]) -> Simple
     return SimpleNamespace(
         name=base,
         total=twice.instructions - once.instructions,
-        operator=own - chosen.instructions,
-        unexplained=twice.unexplained_ratio,
+        operator=own - before,
+        share=chosen.instructions / whole.instructions,
     )
 
 
 def test_an_operator_that_is_there_twice_costs_twice(counted: Callable[[Path], Counted], tmp_path: Path) -> None:
     found = risen(3, tmp_path, counted)
-    assert found.operator == pytest.approx(found.total, rel=0.1)
+    assert found.operator == pytest.approx(found.total, rel=0.1, abs=HEAP)
 
 
 @pytest.mark.long
@@ -177,4 +181,4 @@ def test_an_operator_that_is_there_twice_costs_twice(counted: Callable[[Path], C
 def test_operators_figures_rise_with_the_total(seed: int, counted: Callable[[Path], Counted], tmp_path: Path) -> None:
     found = risen(seed, tmp_path, counted)
     print(seed, found)
-    assert found.operator == pytest.approx(found.total, rel=0.1)
+    assert found.operator == pytest.approx(found.total, rel=0.1, abs=HEAP)

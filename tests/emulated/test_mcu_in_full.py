@@ -5,6 +5,7 @@ python -m pytest -m long tests/emulated/test_mcu_in_full.py -s
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +71,19 @@ def test_mcu_template_gives_the_bytes_of_the_hosts_c(name: str, tmp_path: Path, 
             host.load(block)
             wanted.append(host.run(told.output_bytes)[0])
         text = [] if blocks else list(spoken(host, told, prompt, 100, seed=1, temperature=0.7))
+        if text:
+            how = ("--prompt", "And", "--tokens", "40", "--seed", "1", "--temperature", "0.7", "--json")
+            said = edgegen("speak", str(project / "build" / BOARD), *how, cache=cache, cwd=project)
+            assert said.code == 0, said.err
+            streamed = json.loads(said.out)
+            own = list(spoken(host, told, streamed["prompt_tokens"], 40, seed=1, temperature=0.7))
+            assert streamed["tokens"] == own
+            result = json.loads((files.parent / "result.json").read_text(encoding="utf-8"))
+            pace = [result["generation"][key]["instructions_per_token"] for key in ("prefill", "decode")]
+            print(
+                f"{name} on {BOARD}: {pace[0]:,} instructions a token of a prompt, {pace[1]:,} a token that is written"
+            )
+            assert 0 < pace[0] < pace[1]
     for core in CORES:
         device = QemuSystemDevice(load_target(core), DeviceSettings(cache=TOOLS_CACHE, offline=True, progress=Silent()))
         try:

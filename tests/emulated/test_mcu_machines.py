@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,7 +26,7 @@ from edgegen.devices.mcu.interface import pack, read_interface
 from edgegen.devices.mcu.speech import spoken
 from edgegen.devices.qemu_system import QemuSystemDevice
 from edgegen.pipeline.flash import flash
-from support.mcu_devices import client, host_firmware, running
+from support.mcu_devices import bridged, client, host_firmware, running
 from support.mcu_models import CRASH, HANG, SPIN, expected, samples, write_model, write_sequence_model
 from support.mcu_tools import mcu_tools
 
@@ -250,7 +248,7 @@ def test_mcu_emulator_on_a_socket_is_no_board(opened: Opener, tmp_path: Path) ->
     x = samples(2)
     device.run(model, RUNTIME, {"x": x})
     (running,) = device._running.values()
-    with _bridged(running.machine.client._link._port._socket) as port:  # type: ignore[attr-defined]
+    with bridged(running.machine.client._link._port._socket) as port:  # type: ignore[attr-defined]
         board = open_device(f"socket://127.0.0.1:{port}", load_target("nucleo-l4r5zi"), SETTINGS)
         try:
             identity = board.identity()
@@ -265,39 +263,6 @@ def test_mcu_emulator_on_a_socket_is_no_board(opened: Opener, tmp_path: Path) ->
                 board.run(other, RUNTIME, {"x": samples(1, 785)})
         finally:
             board.close()
-
-
-@contextlib.contextmanager
-def _bridged(device: socket.socket) -> Iterator[int]:
-    """A TCP port whose one client speaks with ``device``."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            connection, _ = listener.accept()
-            back = threading.Thread(target=pump, args=(device, connection), daemon=True)
-            back.start()
-            pump(connection, device)
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        while True:
-            try:
-                chunk = source.recv(4096)
-            except TimeoutError:
-                continue
-            except OSError:
-                return
-            if not chunk:
-                return
-            with contextlib.suppress(OSError):
-                sink.sendall(chunk)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.close()
 
 
 def test_mcu_firmware_for_the_chip_itself_is_linked_for_its_memory(tmp_path: Path, opened: Opener) -> None:
@@ -330,6 +295,10 @@ def test_mcu_text_of_the_machine_is_the_hosts(opened: Opener, tmp_path: Path, na
         host.greeted()
         wanted = list(spoken(host, read_interface(model.parent), **how))  # type: ignore[arg-type]
     assert list(opened(name).speak(model, RUNTIME, **how)) == wanted  # type: ignore[arg-type]
+    pace = opened(name).pace(model, RUNTIME, 5)
+    assert pace is not None
+    assert min(pace) > 1000
+    assert opened(name).pace(model, RUNTIME, 5) == pace
     assert len(set(wanted)) > 3
 
 

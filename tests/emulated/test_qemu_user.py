@@ -148,8 +148,15 @@ def test_litert_cost_is_credible_and_equal_when_repeated(emulated: Open, litert_
     first = emulated().measure(litert_model, "litert", litert_inputs())
     second = emulated().measure(litert_model, "litert", litert_inputs())
     assert first == second
-    assert counted(first).by_class["fma"] >= 64 * 48 / 4
-    assert counted(first).per_operator is None
+    cost = counted(first)
+    assert cost.by_class["fma"] >= 64 * 48 / 4
+    assert cost.per_operator is not None
+    assert cost.unexplained_ratio is not None
+    assert sum("Fully Connected" in item.operator for item in cost.per_operator) >= 1
+    total = sum(item.instructions for item in cost.per_operator)
+    assert total == pytest.approx((1 - cost.unexplained_ratio) * cost.instructions, rel=1e-9)
+    # Of every class no more than there is, and all products are some operator's.
+    assert sum(item.by_class.get("fma", 0) for item in cost.per_operator) == cost.by_class["fma"]
 
 
 REFUSED = {

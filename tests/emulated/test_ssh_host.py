@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import math
 import os
 import signal
 import subprocess
@@ -17,15 +19,18 @@ import pytest
 from emulated_models import conv_float, images, litert_inputs, litert_on_host, on_host, two_inputs_litert
 from emulated_presence import TOOLS_CACHE, absent, library
 
+from edgegen.core.boards import VARIABLE
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.ports import Silent
 from edgegen.core.targets import load_target
+from edgegen.devices import energy
 from edgegen.devices.board_lock import BusyError
 from edgegen.devices.device import Device, DeviceSettings, open_device
 from edgegen.devices.ssh import SshDevice
 from edgegen.devices.ssh.session import BoardSession
 from edgegen.links.ssh import CONFIG_VARIABLE, parse_address
 from support import sshd
+from support.energy_monitor import monitor
 
 TARGET = load_target("linux-x86_64")
 BOUND_S = 60.0
@@ -282,3 +287,32 @@ def test_killed_build_leaves_nothing_on_the_board(server: sshd.Server, device: D
         client.kill()
     assert _until(lambda: server.left() == []), server.left()
     assert _until(lambda: _runner(server) == [])
+
+
+def test_joules_of_an_inference_are_measured_with_a_monitor(
+    server: sshd.Server, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three watts, whatever runs: so the joules are three times the seconds of an inference."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    path = tmp_path / "boards.toml"
+    with monitor(lambda: 3.0) as port:
+        path.write_text(
+            f'schema_version = 1\n[boards.here]\nurl = "{server.url}"\ntarget = "linux-x86_64"\n'
+            f'ssh_config = "{server.config}"\nenergy = "{port}"\nenergy_calibrated = {today}\n',
+            encoding="utf-8",
+        )
+        monkeypatch.setenv(VARIABLE, str(path))
+        monkeypatch.setattr(energy, "_LAST_S", 1.5)
+        settings = DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=Silent(), processes=3)
+        device = open_device("board:here", TARGET, settings)
+        try:
+            reading = device.measure(model, "onnxruntime", images())
+        finally:
+            device.close()
+    assert reading.clocked is not None
+    assert reading.energy is not None
+    warm_s = float(np.median(reading.clocked.processes_ms)) / 1000
+    # Not less than the median inference lasts; on a machine that others use a process waits, and the supply gives on.
+    assert 0.5 * 3 * warm_s < reading.energy.joules
+    assert reading.energy.inferences == min(90_000, math.ceil(1.5 / warm_s))
+    assert reading.energy.low_j <= reading.energy.joules <= reading.energy.high_j

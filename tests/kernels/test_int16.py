@@ -37,6 +37,10 @@ def test_int16_reference_equals_tflite_micro(one: Case) -> None:
     if kind == "add_int16":
         values = [one.inputs["a"], one.inputs["b"]]
         (wanted,) = tflm.run("ADD", [x, *constants], [y], values, "AddOptions")
+    elif kind == "matmul_int16":
+        fields = {"adjX": told["adjoint_a"], "adjY": told["adjoint_b"]}
+        values = [one.inputs["a"], one.inputs["b"]]
+        (wanted,) = tflm.run("BATCH_MATMUL", [x, *constants], [y], values, "BatchMatMulOptions", fields)
     elif kind == "avg_pool_int16":
         (high, wide), (down, right) = told["filter"], told["stride"]
         fields = {"padding": 1, "filterHeight": high, "filterWidth": wide, "strideH": down, "strideW": right}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from support import drawn_layers, drawn_moves, drawn_pointwise, mcu_guest
+from support import drawn_layers, drawn_moves, drawn_pointwise, drawn_qdq, mcu_guest
 from support.mcu_host import Case, differing
 
 KINDS: tuple[st.SearchStrategy[Case], ...] = (
@@ -37,6 +37,10 @@ KINDS: tuple[st.SearchStrategy[Case], ...] = (
     drawn_layers.draws(),
     drawn_layers.cells(),
     drawn_layers.attentions(),
+    drawn_layers.rings(),
+    drawn_layers.rings((16, 20)),
+    drawn_layers.wide_matmuls(),
+    *drawn_qdq.KINDS,
 )
 
 

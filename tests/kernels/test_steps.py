@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgegen.core.errors import BuildError
 from edgegen.export.c.operators import operator
-from support.drawn_layers import attentions, cells
+from support.drawn_layers import attentions, cells, rings
 from support.mcu_host import Case, differing, expected, run_cases
 from support.one_operator import COMPILED, QUICK, case, quantized, single, tensor
 
@@ -24,7 +24,7 @@ def _real(value: Any, each: Any) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("preset", ["speed", "size"])
 def test_steps_equal_the_reference(preset: Any) -> None:
     @COMPILED
-    @given(st.lists(cells() | attentions(), min_size=24, max_size=24))
+    @given(st.lists(cells() | attentions() | rings(), min_size=24, max_size=24))
     def check(cases: list[Case]) -> None:
         assert differing(cases, run_cases(cases, preset=preset)) == []
 
@@ -32,16 +32,18 @@ def test_steps_equal_the_reference(preset: Any) -> None:
 
 
 def _gates(one: Case) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
-    """The gates' inputs in real numbers, from x and from h."""
+    """The gates' inputs in real numbers, from x and from h: each is kept within -8 and 8."""
     found = []
     for vector, weights, bias in (("x", "w", "b"), ("h", "u", "d")):
         v, w, b = (one.graph.tensors[name] for name in (vector, weights, bias))
         assert v.scales is not None
         assert w.scales is not None
         assert b.data is not None
-        scale = v.scales.scale[0] * w.scales.scale[0]
-        sums = _real(w.data, w) @ _real(one.inputs[vector], v).reshape(-1) + b.data * scale
-        found.append(np.split(sums, 3 if one.node.kind == "gru_step" else 4))
+        assert w.data is not None
+        scale = v.scales.scale[0] * np.array(w.scales.scale)
+        x = one.inputs[vector].reshape(-1).astype(float) - v.scales.zero_point[0]
+        sums = (w.data.astype(float) @ x + b.data) * scale
+        found.append(np.split(np.clip(sums, -8, 8), 3 if one.node.kind == "gru_step" else 4))
     return found[0], found[1]
 
 
@@ -58,7 +60,7 @@ def test_cells_follow_the_formula(one: Case) -> None:
     allowed = np.full(before.shape, 1.01 / 128)
     if one.node.kind == "gru_step":
         r, z = _sigmoid(ours[0] + theirs[0]), _sigmoid(ours[1] + theirs[1])
-        n = np.tanh(np.clip(ours[2], -8, 8) + r * np.clip(theirs[2], -8, 8))
+        n = np.tanh(ours[2] + r * theirs[2])
         after = (1 - z) * n + z * before
     else:
         i, f, g, o = (x + u for x, u in zip(ours, theirs, strict=True))
@@ -90,6 +92,28 @@ def test_attention_follows_the_formula(one: Case) -> None:
         assert y.scales is not None
         steps = np.clip(wanted / y.scales.one[0] + y.scales.one[1], -128, 127)
         assert np.abs(out[head] - steps).max() <= 0.8
+
+
+@QUICK
+@given(rings())
+def test_attention_over_a_ring_follows_the_formula(one: Case) -> None:
+    q, k, v, ks, vs, y, t = (one.graph.tensors[name] for name in ("q", "k", "v", "ks", "vs", "y", "t"))
+    places, width, first = ks.shape[2], ks.shape[3], one.node.attributes["first"]
+    now = max(int(one.inputs["p"][0]), 0)
+    seen = [place for place in range(places) if 0 < (now - place) % places <= now]
+    assert len(seen) == min(now, places - 1)
+    assert t.data is not None
+    assert y.scales is not None
+    for head, query in enumerate(_real(one.inputs["q"], q)):
+        earlier = _real(one.inputs["ks"], ks)[0, first + head, seen]
+        keys = np.concatenate([earlier, _real(one.inputs["k"], k)[head : head + 1]])
+        added = t.data[[(now - place) % places for place in seen] + [0], first + head]
+        scores = keys @ query / np.sqrt(width) + added
+        shares = np.exp(scores - scores.max())
+        earlier = _real(one.inputs["vs"], vs)[0, first + head, seen]
+        wanted = shares / shares.sum() @ np.concatenate([earlier, _real(one.inputs["v"], v)[head : head + 1]])
+        steps = np.clip(wanted / y.scales.one[0] + y.scales.one[1], -128, 127)
+        assert np.abs(expected(one)[0][head] - steps).max() <= 0.75
 
 
 def test_lstm_step_refuses_a_cell_of_another_scale() -> None:

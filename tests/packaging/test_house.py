@@ -48,6 +48,7 @@ except SystemExit as stop:
         "edgegen.metrics.table",
         "edgegen.pipeline.plan",
         "edgegen.data.shipped",
+        "edgegen.artifacts.wrap.forms",
     ],
 )
 def test_tables_import_nothing_heavy(module: str) -> None:
@@ -86,6 +87,7 @@ def test_adding_a_thing_costs_one_line_in_one_table() -> None:
         "export/formats.py": "CONVERTERS",
         "devices/device.py": "DEVICES",
         "metrics/table.py": "METRICS",
+        "artifacts/wrap/forms.py": "FORMS",
         "cli/main.py": "COMMANDS",
     }
     for file, table in tables.items():
@@ -121,6 +123,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         "edgegen/py.typed",
         "edgegen/docs/architecture.md",
         "edgegen/devices/ssh/guard.sh",
+        "edgegen/artifacts/wrap/edgegen-model.sh",
         "edgegen_runtime/session.py",
         "edgegen/_share/targets/raspberrypi/target.toml",
         "edgegen/_share/calibration_data/mnist-digits/digits.npz",

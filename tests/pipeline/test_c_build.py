@@ -76,6 +76,8 @@ def test_bundle_of_c_holds_sources_that_compile_alone(built: tuple[Path, dict[st
     assert {item["absolute"] for item in golden["tolerances"].values()} == {0.0}
     with zipfile.ZipFile(files / "c-library.zip") as archive:
         assert archive.read("edgegen_model/src/model.c") == (files / "model.c").read_bytes()
+        # What a device tests itself with: the bundle's own golden vectors.
+        assert "EG_MODEL_GOLDEN_VECTORS 8\n" in archive.read("edgegen_model/src/golden.h").decode()
     assert {"model.c", *FILES_BESIDE["c"]} <= {item["path"] for item in document["chosen"]["files"]}
 
 

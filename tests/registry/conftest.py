@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,3 +26,12 @@ def locked_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A registry with TLS of its own authority and a password."""
     with running_registry(tmp_path_factory.mktemp("locked"), tls=True, password=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A bundle of 24 MiB, which takes a moment, and its digest."""
+    from pushed_bundle import bundle
+
+    out = tmp_path_factory.mktemp("made") / "b"
+    return out, bundle(out, model=random.Random(20).randbytes(24 << 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pushed_bundle import bundle
@@ -53,3 +54,14 @@ def test_slips_are_told_with_their_exit_code(tmp_path: Path) -> None:
     assert run(tmp_path, "pull", "oci:b:9").code == 4
     assert run(tmp_path, "inspect", "oci:b:9").code == 4
     assert run(tmp_path, "pull", "127.0.0.1:1/x/y:1", "--ca", "b/files/model.onnx").code == 2
+
+
+def test_inspect_prints_the_bill_of_materials_in_both_forms(tmp_path: Path) -> None:
+    digest = bundle(tmp_path / "b")
+    cyclonedx = json.loads(run(tmp_path, "inspect", "b", "--sbom", "cyclonedx").out)
+    assert cyclonedx == json.loads((tmp_path / "b/files/sbom.cdx.json").read_text())
+    first, again = (run(tmp_path, "inspect", "b", "--sbom", "spdx").out for _ in range(2))
+    spdx = json.loads(first)
+    assert first == again
+    assert (spdx["spdxVersion"], spdx["documentNamespace"]) == ("SPDX-2.3", f"urn:edgegen:bundle:{digest}")
+    assert run(tmp_path, "inspect", "b", "--sbom", "spdx", "--json").code == 2

@@ -1,8 +1,7 @@
-"""Registry killed, connection cut, client killed, disk full, at random moments: the next run completes."""
+"""Registry killed, connection cut, client killed, at random moments: the next run completes."""
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -14,18 +13,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pushed_bundle import ACCESS, bundle, pull_from
+from pushed_bundle import assert_whole
 
-from edgegen.artifacts import transfer_staging
-from edgegen.artifacts.sealed import digest_of
 from edgegen.artifacts.verify import verify
-from edgegen.core.errors import StorageError
-from edgegen.core.store import unwritable
 from support.cutting import CuttableWay, cuttable_way
 from support.projects import command, edgegen, environment
 from support.registries import Server, running_registry
 
-MODEL_BYTES = 24 << 20
 SEED = 20
 
 
@@ -39,13 +33,6 @@ def server(tmp_path: Path):
 def way(server: Server):
     with cuttable_way(server.port) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A bundle that takes a moment, and its digest."""
-    out = tmp_path_factory.mktemp("made") / "b"
-    return out, bundle(out, model=random.Random(SEED).randbytes(MODEL_BYTES))
 
 
 def harm(kind: str, server: Server, way: CuttableWay, child: subprocess.Popen[bytes]) -> None:
@@ -82,16 +69,6 @@ def interrupted(
         timer.join()
         child.kill()
         child.wait()
-
-
-def assert_whole(out: Path, digest: str) -> None:
-    """Whatever stands under a final name is whole."""
-    if (out / "bundle").exists():
-        assert verify(out / "bundle").digest == digest
-    aside = out / ".edgegen-pull" / "bundle" / "blobs" / "sha256"
-    for path in aside.iterdir() if aside.is_dir() else ():
-        if len(path.name) == 64:
-            assert digest_of(path)[0] == path.name
 
 
 def cut_pulls(rounds: int, server: Server, way: CuttableWay, made: tuple[Path, str], tmp_path: Path) -> int:
@@ -154,80 +131,3 @@ def test_pull_survives_thirty_interruptions(server, way, made, tmp_path) -> None
 @pytest.mark.long
 def test_push_survives_thirty_interruptions(server, way, made, tmp_path) -> None:
     assert cut_pushes(30, server, way, made, tmp_path) >= 5
-
-
-def full_disks(rounds: int, server: Server, made: tuple[Path, str], tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    """A disk that is full after so many bytes, as ``write`` tells it: part of a piece is written, then an error."""
-    out, (folder, digest), dice = tmp_path / "out", made, random.Random(SEED)
-    place, usual = f"{server.host}/fw/kws:1", transfer_staging.Part._write
-    assert edgegen("push", str(folder), place, cache=tmp_path / "cache").code == 0
-    for _ in range(rounds):
-        left = dice.randrange(1, MODEL_BYTES)
-
-        def write(part: transfer_staging.Part, view: memoryview) -> None:
-            nonlocal left
-            usual(part, view[:left])
-            left -= min(left, len(view))
-            if not left:
-                raise unwritable(part.path, OSError(28, os.strerror(28)))
-
-        patch.setattr(transfer_staging.Part, "_write", write)
-        with pytest.raises(StorageError, match="disk is full"):
-            pull_from(place, out, access=ACCESS)
-        patch.setattr(transfer_staging.Part, "_write", usual)
-        assert not (out / "bundle").exists()
-        assert_whole(out, digest)
-        pulled = pull_from(place, out, access=ACCESS)
-        assert pulled.digest == digest
-        assert pulled.kept_bytes > 0
-        shutil.rmtree(out)
-
-
-def test_pull_onto_a_full_disk_completes_when_there_is_room(server, made, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("EDGEGEN_CACHE", str(tmp_path / "cache"))
-    full_disks(3, server, made, tmp_path, monkeypatch)
-
-
-@pytest.mark.long
-def test_pull_onto_a_full_disk_completes_thirty_times(server, made, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("EDGEGEN_CACHE", str(tmp_path / "cache"))
-    full_disks(30, server, made, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A file system of 16 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("a file system of its own can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.mark.long
-def test_push_to_a_registry_whose_disk_is_full_completes_when_there_is_room(small_disk, made, tmp_path) -> None:
-    folder, digest = made
-    with running_registry(small_disk) as server:
-        place = f"{server.host}/fw/kws:1"
-        refused = edgegen("push", str(folder), place, cache=tmp_path / "cache")
-        assert refused.code == 4, refused.err
-        subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
-        assert edgegen("push", str(folder), place, cache=tmp_path / "cache").code == 0
-        assert edgegen("pull", place, "--out", str(tmp_path / "got"), cache=tmp_path / "cache").code == 0
-        assert verify(tmp_path / "got" / "bundle").digest == digest
-
-
-@pytest.mark.long
-def test_pull_onto_a_small_file_system_completes_when_there_is_room(small_disk, server, made, tmp_path) -> None:
-    folder, digest = made
-    place, out = f"{server.host}/fw/kws:1", small_disk / "out"
-    assert edgegen("push", str(folder), place, cache=tmp_path / "cache").code == 0
-    refused = edgegen("pull", place, "--out", str(out), cache=tmp_path / "cache")
-    assert refused.code == 3, refused.err
-    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
-    assert edgegen("pull", place, "--out", str(out), cache=tmp_path / "cache").code == 0
-    assert verify(out / "bundle").digest == digest

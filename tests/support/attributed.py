@@ -46,20 +46,22 @@ def with_slow_node(nodes: Sequence[Node], seed: int) -> list[Node]:
     return [*nodes[:place], Node(operator, channels=channels, kernel=3, added=True), *nodes[place:]]
 
 
-def write(nodes: Sequence[Node], path: Path, *, seed: int = 0, twin: int | None = None) -> Path:
+def write(nodes: Sequence[Node], path: Path, *, seed: int = 0, twin: int | None = None, idle: bool = False) -> Path:
     """The chain as an ONNX file; nodes are named by their place, as exporters do, so that an added one renames others.
 
     Args:
         twin: place of a node that the file holds twice: the second of its own weights, on an input of the same shape.
+            Nobody reads what it makes; a runtime runs it all the same.
+        idle: only that input, and not the second node.
     """
     import onnx
     from onnx import TensorProto, helper
 
     graph = _Graph(seed)
     for place, node in enumerate(nodes):
-        graph.add(node, f"{node.operator.lower()}_{place}", twin=place == twin)
+        graph.add(node, f"{node.operator.lower()}_{place}", twin=place == twin, idle=idle)
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in graph.inputs]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in graph.outputs()]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (graph.end,)]
     made = helper.make_graph(graph.nodes, "chain", inputs, outputs, graph.weights)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
@@ -133,19 +135,20 @@ class _Graph:
         self.inputs: list[tuple[str, list[int]]] = [("x", [1, 8, _SIDE, _SIDE])]
         self._seed = seed
         self._last, self._shape = "x", [1, 8, _SIDE, _SIDE]
-        self._more: list[tuple[str, list[int]]] = []
 
-    def outputs(self) -> list[tuple[str, list[int]]]:
-        """The end of the chain, and what the twin gives."""
-        return [(self._last, self._shape), *self._more]
+    @property
+    def end(self) -> tuple[str, list[int]]:
+        """What the chain gives."""
+        return self._last, self._shape
 
-    def add(self, node: Node, name: str, *, twin: bool) -> None:
+    def add(self, node: Node, name: str, *, twin: bool, idle: bool) -> None:
         before = self._last, list(self._shape)
         self._last, self._shape = self._made(node, name, *before)
         if twin:
             # An input of its own: of equal nodes on one input the runtime would keep one.
             self.inputs.append(("again", before[1]))
-            self._more.append(self._made(node, f"{name}_again", "again", before[1]))
+            if not idle:
+                self._made(node, f"{name}_again", "again", before[1])
 
     def _made(self, node: Node, name: str, read: str, shape: list[int]) -> tuple[str, list[int]]:
         from onnx import helper

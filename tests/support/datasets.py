@@ -68,6 +68,23 @@ def vector_form(*, features: int = 6, classes: int = 3, targets: int = 0, kind: 
     )
 
 
+def series_form(*, channels: int = 3, rows: int = 100, classes: int = 4, kind: str = "series") -> Form:
+    """The form of a set of windows of a series, with classes."""
+    return Form(
+        name="windows",
+        kind=kind,  # type: ignore[arg-type]
+        shape=(channels, rows) if kind == "series" else (1, channels, rows),
+        dtype="float32",
+        features=tuple(f"f{number}" for number in range(channels)),
+        classes=tuple(str(number) for number in range(classes)),
+        samples={"train": 4, "validation": 0, "test": 2},
+        origin="a test",
+        licence="MIT",
+        split="a test's own",
+        preprocessing={"input": {"dtype": "float32", "shape": [channels, rows]}, "steps": []},
+    )
+
+
 def token_form(*, context: int = 8, vocabulary: str = "abcd") -> Form:
     """The form of a set of tokens."""
     return Form(

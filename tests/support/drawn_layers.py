@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,9 +97,25 @@ def layers(draw: st.DrawFn, kinds: tuple[str, ...] = CONVOLUTIONS) -> Case:
 
 
 @st.composite
+def wide_matmuls(draw: st.DrawFn) -> Case:
+    """Two matrices of int16, the second with or without the batches of the first."""
+    rows, depth, columns, batches = (draw(st.integers(1, most)) for most in (3, 20, 4, 2))
+    adjoint_a, adjoint_b = draw(st.booleans()), draw(st.booleans())
+    a = (batches, depth, rows) if adjoint_a else (batches, rows, depth)
+    b = (columns, depth) if adjoint_b else (depth, columns)
+    b = (batches if draw(st.booleans()) else 1, *b)
+    source = [quantized(draw(st.floats(1e-5, 1e-3))) for _ in range(2)]
+    read = [tensor(name, shape, "int16", each) for name, shape, each in zip("ab", (a, b), source, strict=True)]
+    made = tensor("y", (batches, rows, columns), "int16", quantized(draw(st.floats(1e-4, 1e-2))))
+    return case("matmul_int16", read, [made], draw(st.integers(0, 1000)), adjoint_a=adjoint_a, adjoint_b=adjoint_b)
+
+
+@st.composite
 def others(draw: st.DrawFn) -> Case:
-    """An addition or an average."""
+    """An addition, an average or a product of two matrices."""
     seed = draw(st.integers(0, 1000))
+    if draw(st.booleans()):
+        return draw(wide_matmuls())
     if draw(st.booleans()):
         ours = [quantized(draw(st.floats(1e-4, 1e-2))) for _ in range(3)]
         read = [tensor(name, (2, 3), "int16", each) for name, each in zip("ab", ours, strict=False)]
@@ -150,15 +167,25 @@ def draws(draw: st.DrawFn) -> Case:
     return case("sample", read, [tensor("y", (1,), "int32")], seed, **told)
 
 
+def _gate_rows(draw: st.DrawFn, count: int) -> Scales:
+    """One scale, or one a row: mostly such that sums are brought down to 12 bits of fraction."""
+    many, most = count if draw(st.booleans()) else 1, draw(st.sampled_from((5e-3, 1e-2, 0.1)))
+    return Scales(scale=tuple(single(draw(st.floats(1e-3, most))) for _ in range(many)), zero_point=(0,) * many)
+
+
 @st.composite
 def cells(draw: st.DrawFn) -> Case:
     """A GRU's or an LSTM's step with gates that are not all saturated."""
     kind = draw(st.sampled_from(("gru_step", "lstm_step")))
     gates = 3 if kind == "gru_step" else 4
-    inputs, size, seed = draw(st.integers(1, 12)), draw(st.integers(1, 6)), draw(st.integers(0, 1000))
+    inputs, size, seed = (
+        draw(st.sampled_from((1, 3, 7, 12, 16, 37))),
+        draw(st.integers(1, 6)),
+        draw(st.integers(0, 1000)),
+    )
     rng = np.random.default_rng(seed)
     x, h = draw(scales("int8", 0.01, 0.05)), quantized(1 / 128, draw(st.sampled_from((0, -1, 5))))
-    rows = [quantized(draw(st.floats(1e-3, 1e-2))) for _ in range(2)]
+    rows = [_gate_rows(draw, gates * size) for _ in range(2)]
     constants = [
         tensor(
             name, (gates * size, length), "int8", scale, rng.integers(-127, 128, (gates * size, length)).astype(np.int8)
@@ -171,7 +198,7 @@ def cells(draw: st.DrawFn) -> Case:
     ]
     read, made = (
         [tensor("x", (1, inputs), "int8", x), tensor("h", (1, size), "int8", h)],
-        [tensor("y", (1, size), "int8", h)],
+        [tensor("y", (1, size), "int8", quantized(1 / 120, draw(st.sampled_from((0, 3)))))],
     )
     if kind == "lstm_step":
         cell = quantized(2.0 ** -draw(st.integers(8, 12)))
@@ -198,4 +225,20 @@ def attentions(draw: st.DrawFn) -> Case:
         tensor("v2", cache, "int8", v),
     ]
     one = case("attention_step", read, made, seed)
+    return replace(one, inputs={**one.inputs, "p": np.array([position], np.int32)})
+
+
+@st.composite
+def rings(draw: st.DrawFn, widths: Sequence[int] = (1, 2, 3, 4, 5, 7, 8, 11, 16, 21)) -> Case:
+    """Attention over rings, before they are full and after."""
+    heads, more, width = draw(st.integers(1, 3)), draw(st.integers(0, 2)), draw(st.sampled_from(widths))
+    places, seed = draw(st.sampled_from((1, 2, 5, 8, 130))), draw(st.integers(0, 1000))
+    position, first = draw(st.integers(-1, 2 * places + 1)), draw(st.integers(0, more))
+    q, k, v, ks, vs, y = (draw(scales("int8", 0.01, 0.1)) for _ in range(6))
+    ring, row = (1, heads + more, places, width), (heads, width)
+    table = np.random.default_rng(seed).normal(0, 3, (places, heads + more)).astype(np.float32)
+    read = [tensor(name, row, "int8", scale) for name, scale in (("q", q), ("k", k), ("v", v))]
+    read += [tensor(name, ring, "int8", scale) for name, scale in (("ks", ks), ("vs", vs))]
+    read += [tensor("p", (1,), "int32"), tensor("t", table.shape, "float32", None, table)]
+    one = case("attention_ring", read, [tensor("y", row, "int8", y)], seed, first=first, scale=1 / width**0.5)
     return replace(one, inputs={**one.inputs, "p": np.array([position], np.int32)})

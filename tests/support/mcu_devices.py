@@ -70,6 +70,8 @@ def running(program: Path) -> Iterator[socket.socket]:
         try:
             yield ours
         finally:
+            with contextlib.suppress(OSError):  # a thread may wait on it, which closing alone does not end
+                ours.shutdown(socket.SHUT_RDWR)
             ours.close()
             _, complaints = process.communicate(timeout=20)
     assert not complaints, complaints.decode(errors="replace")
@@ -108,6 +110,44 @@ def between(device: socket.socket, spoil: Callable[[bytes], bytes]) -> Iterator[
         for thread in threads:
             thread.join(5)
         theirs.close()
+
+
+@contextlib.contextmanager
+def bridged(device: socket.socket, most: int | None = None) -> Iterator[int]:
+    """A TCP port whose one client speaks with ``device``; after ``most`` bytes of the device's the line is cut."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            back = threading.Thread(target=pump, args=(device, connection, most), daemon=True)
+            back.start()
+            pump(connection, device, None)
+
+    def pump(source: socket.socket, sink: socket.socket, most: int | None) -> None:
+        passed = 0
+        while most is None or passed < most:
+            try:
+                chunk = source.recv(4096)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if not chunk:
+                return
+            chunk = chunk if most is None else chunk[: most - passed]
+            passed += len(chunk)
+            with contextlib.suppress(OSError):
+                sink.sendall(chunk)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
 
 
 class PlainDevice:

@@ -17,6 +17,7 @@ import numpy as np
 from edgegen.export.c.emit import emit
 from edgegen.export.c.graph import Graph
 from edgegen.export.c.lowered import Isa
+from edgegen.export.c.merge import merged
 from edgegen.export.c.reference import run as reference_run
 from support.mcu_bare_metal import ARM, LINK, NETWORK, RISCV, SEMIHOSTING
 from support.mcu_host import INCLUDE, WARNINGS, Case, Preset, outputs_of, program_text
@@ -136,6 +137,7 @@ def count_network(graph: Graph, machine: str, folder: Path, *, preset: Preset = 
         AssertionError: the outputs are not the reference's; a count of something else would mean nothing.
     """
     chosen = MACHINES[machine]
+    graph = merged(graph, chosen.isa)
     made = emit(graph, chosen.isa)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.h").write_text(made.header, encoding="utf-8")

@@ -15,6 +15,7 @@ from edgegen.export.c.c_text import TYPES
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.operators import operator
+from edgegen.export.c.products import ENLARGED, enlarged
 
 Array = np.ndarray[Any, Any]
 Preset = Literal["speed", "size"]
@@ -101,7 +102,8 @@ def program_text(cases: Sequence[Case], isa: Isa, *, blank: bool = False) -> str
     """
     lowered = [operator(case.node.kind).lower(case.node, case.graph, isa) for case in cases]
     kernels = sorted({call.kernel for one in lowered for call in (one, *one.then)})
-    text = ["#include <stdint.h>", _HIDE] + [f'#include "{kernel}.h"' for kernel in kernels]
+    switches = [f"#define {ENLARGED}"] if any(enlarged(case.node) for case in cases) else []
+    text = ["#include <stdint.h>", _HIDE, *switches] + [f'#include "{kernel}.h"' for kernel in kernels]
     calls: list[str] = []
     for index, (case, one) in enumerate(zip(cases, lowered, strict=True)):
         _case_text(f"case{index}", case, one, text, calls, blank)

@@ -119,6 +119,16 @@ class _Chain:
             padding=(1, 1, 1, 1),
         )
 
+    def enlarge(self) -> Tensor:
+        """Every row and column twice."""
+        read, name = self.last, f"resize{len(self._nodes)}"
+        _, height, width, channels = read.shape
+        shape = (1, 2 * height, 2 * width, channels)
+        self.last = self._held[name] = Tensor(name=name, shape=shape, dtype="int8", scales=read.scales)
+        node = Node(name=name, kind="resize", inputs=(read.name,), outputs=(name,), attributes={"mode": "nearest"})
+        self._nodes.append(node)
+        return self.last
+
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         """A residual sum with ReLU."""
         return self._add("add", (a.name, b.name), a.shape, True)
@@ -221,6 +231,31 @@ def decoder() -> Graph:
     chain.reshape((1, 7, 7, 32))
     chain.transpose_conv2d(16)
     chain.transpose_conv2d(1, relu=False)
+    return chain.graph()
+
+
+def enlarging_decoder() -> Graph:
+    """The same image by the templates' drawing network: three convolutions, and a step to twice the size between."""
+    chain = _Chain("enlarging", (1, 16))
+    chain.dense(784)
+    chain.reshape((1, 7, 7, 16))
+    chain.conv2d(16, (3, 3))
+    chain.enlarge()
+    chain.conv2d(8, (3, 3))
+    chain.enlarge()
+    chain.conv2d(1, (3, 3), relu=False)
+    return chain.graph()
+
+
+def blocks(count: int) -> Graph:
+    """Equal residual blocks of 16 x 16, twice as many channels inside as outside."""
+    chain = _Chain("blocks", (1, 16, 16, 8))
+    before = chain.conv2d(8, (3, 3))
+    for _ in range(count):
+        chain.conv2d(16, (1, 1))
+        before = chain.add(chain.conv2d(8, (3, 3), relu=False), before)
+    chain.pool()
+    chain.dense(10, relu=False)
     return chain.graph()
 
 

@@ -23,9 +23,15 @@ class RecordingDisk(Disk):
         self.log: list[Operation] = []
 
     def create(self, path: Path, chunks: Iterable[bytes]) -> None:
-        data = b"".join(chunks)
-        super().create(path, [data])
-        self.log.append(("create", path, data))
+        super().create(path, [])
+        self.log.append(("create", path, b""))
+        self.append(path, chunks)
+
+    def append(self, path: Path, chunks: Iterable[bytes]) -> None:
+        # Piece by piece, as they come: a source that stops leaves what came before.
+        for chunk in chunks:
+            super().append(path, [chunk])
+            self.log.append(("append", path, chunk))
 
     def sync_file(self, path: Path) -> None:
         self.log.append(("sync_file", path, None))
@@ -58,16 +64,20 @@ class _Node:
     entries: dict[str, _Node] = field(default_factory=dict)  # names as a running system sees them
     certain: dict[str, _Node] = field(default_factory=dict)  # names that are on the disk
     waiting: list[dict[str, _Node | None]] = field(default_factory=list)  # changes of names, each whole or not at all
-    synced: bool = False
+    synced_bytes: int = 0  # of a file: how much of its beginning is certain
 
 
 def read_tree(root: Path) -> _Node:
     """What lies on the disk now, all of it certain."""
     node = _Node()
     for path in root.iterdir():
-        inside = read_tree(path) if path.is_dir() else _Node(data=path.read_bytes(), synced=True)
+        inside = read_tree(path) if path.is_dir() else _file(path.read_bytes())
         node.entries[path.name] = node.certain[path.name] = inside
     return node
+
+
+def _file(data: bytes) -> _Node:
+    return _Node(data=data, synced_bytes=len(data))
 
 
 def cut_power(before: Path, root: Path, log: list[Operation], at: int, dice: random.Random, to: Path) -> None:
@@ -93,6 +103,11 @@ def _apply(top: _Node, root: Path, operation: Operation) -> None:
     if what == "create":
         assert isinstance(more, bytes)
         _change(folder, {path.name: _Node(data=more)})
+    elif what == "append":
+        assert isinstance(more, bytes)
+        node = folder.entries[path.name]
+        assert node.data is not None
+        node.data += more
     elif what == "make_folder":
         _change(folder, {path.name: _Node()})
     elif what in ("unlink", "remove_folder"):
@@ -103,7 +118,9 @@ def _apply(top: _Node, root: Path, operation: Operation) -> None:
         _change(folder, {path.name: None, more.name: folder.entries[path.name]})
     else:
         assert what == "sync_file"
-        folder.entries[path.name].synced = True
+        node = folder.entries[path.name]
+        assert node.data is not None
+        node.synced_bytes = len(node.data)
 
 
 def _change(folder: _Node, names: dict[str, _Node | None]) -> None:
@@ -135,7 +152,8 @@ def _write(folder: _Node, to: Path, dice: random.Random) -> None:
         if node.data is None:
             _write(node, to / name, dice)
         else:
-            (to / name).write_bytes(node.data if node.synced else _spoilt(node.data, dice))
+            certain = node.data[: node.synced_bytes]
+            (to / name).write_bytes(certain + _spoilt(node.data[node.synced_bytes :], dice))
 
 
 def _spoilt(data: bytes, dice: random.Random) -> bytes:

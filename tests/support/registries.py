@@ -111,7 +111,7 @@ def running_registry(folder: Path, *, tls: bool = False, password: bool = False)
 
 
 def _certificate(folder: Path) -> None:
-    """An authority, and a certificate of its for 127.0.0.1."""
+    """An authority, and a certificate of its for 127.0.0.1 and a name that only a proxy knows."""
     folder.mkdir()
     openssl = program("openssl")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -121,6 +121,6 @@ def _certificate(folder: Path) -> None:
 
     run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority")
     run("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:registry.test\n")
     signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2"]
     run("x509", "-req", "-in", "server.csr", *signed, "-out", "server.crt")

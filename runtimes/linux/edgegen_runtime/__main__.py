@@ -1,7 +1,8 @@
 """``python -m edgegen_runtime``: run a model over an npz file, or clock it; one JSON object on stdout.
 
 ``python -m edgegen_runtime generate`` lets a model of sequences go on with a text: see ``generate_command``.
-``verify`` says whether this device may run a bundle, ``update`` brings a new one: see their modules.
+``verify`` says whether this device may run a bundle, ``self-test`` runs its golden vectors, ``update`` brings a new
+one: see their modules.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ def main(argv: list[str] | None = None) -> int:
 
         about = verify_command.parse(given[1:])
         return _run(lambda stdout: verify_command.act(about, stdout))
+    if given[:1] == ["self-test"]:
+        from edgegen_runtime import packaged
+
+        tested = packaged.parse(given[1:])
+        return _run(lambda stdout: packaged.act(tested, stdout))
     if given[:1] == ["update"]:
         from edgegen_runtime import update_command
 

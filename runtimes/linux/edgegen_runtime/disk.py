@@ -20,6 +20,12 @@ class Disk:
             for chunk in chunks:
                 sink.write(chunk)
 
+    def append(self, path: Path, chunks: Iterable[bytes]) -> None:
+        """Writes on where a file ends. Raises OSError: it is not there, or there is no room."""
+        with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC), "ab") as sink:
+            for chunk in chunks:
+                sink.write(chunk)
+
     def sync_file(self, path: Path) -> None:
         """Returns when the file's bytes are on the disk."""
         _sync(path, os.O_RDONLY)

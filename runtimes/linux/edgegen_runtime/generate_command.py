@@ -52,7 +52,7 @@ def act(arguments: argparse.Namespace, stdout: TextIO) -> None:
     if not 1 <= arguments.tokens <= MOST_TOKENS or arguments.seed < 0:
         raise InputsError(f"--tokens is 1 to {MOST_TOKENS} and --seed 0 or more")
     manifest, contract = (_document(arguments.files / name) for name in ("manifest.json", "preprocessing.json"))
-    rules, tokenizer = read_rules(contract), _tokenizer(contract)
+    rules, tokenizer = read_rules(contract), text_tokenizer(contract)
     prompt = prompt_tokens(arguments.prompt, tokenizer, rules)
     reading = open_reading(arguments.files, manifest, rules, arguments.runtime)
     clock = _Clock()
@@ -144,7 +144,12 @@ class _Clock:
         return said
 
 
-def _tokenizer(contract: Mapping[str, Any]) -> Tokenizer:
+def text_tokenizer(contract: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of a bundle's ``preprocessing.json``.
+
+    Raises:
+        PreprocessError: there is none, or its tokens are no text.
+    """
     data = contract.get("data")
     preprocessing = data.get("preprocessing") if isinstance(data, Mapping) else None
     if not isinstance(preprocessing, Mapping):

@@ -11,9 +11,17 @@ from edgegen_runtime.public_keys import read_public_key
 from edgegen_runtime.strict import RefusedError
 
 
-def add_trust_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options to a command line."""
-    parser.add_argument("--key", type=Path, action="append", required=True, metavar="PUB", help="a key that is trusted")
+def add_trust_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds the options to a command line; ``required``: at least one key must be named."""
+    parser.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        required=required,
+        default=None if required else [],
+        metavar="PUB",
+        help="a key that is trusted",
+    )
     parser.add_argument("--threshold", type=int, default=1, help="how many of the keys must have signed")
     parser.add_argument("--target", help="what this device is; a bundle for another is refused")
     parser.add_argument("--max-age-days", type=int, help="how long ago a signature may have been made")

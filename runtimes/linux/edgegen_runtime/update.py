@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegen_runtime.admission import Rules, admit
-from edgegen_runtime.disk import Disk, remove_tree
+from edgegen_runtime.disk import Disk
 from edgegen_runtime.kept import FIRST_TRIES, SLOTS, SlotState, read_slot_state, write_slot_state
 from edgegen_runtime.sealed_bundle import (
     CORE_TYPE,
@@ -35,6 +35,7 @@ from edgegen_runtime.sealed_bundle import (
     typed,
 )
 from edgegen_runtime.session import InputsError, ModelRefusedError, RuntimeMissingError
+from edgegen_runtime.slot_filling import bring, clear, present_bytes
 from edgegen_runtime.sources import Source, chunks, document
 from edgegen_runtime.strict import RefusedError, strict_json
 from edgegen_runtime.version_order import version_order
@@ -160,17 +161,18 @@ class Slots:
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def _fill(self, slot: str, index: bytes, blobs: Mapping[str, Named], source: Source, deadline: float) -> None:
-        """Has the slot hold exactly this layout, on the disk."""
+        """Has the slot hold exactly this layout, on the disk; what an install that was cut left there is used."""
         disk, place = self._disk, self._slot(slot)
-        remove_tree(disk, place)
+        clear(disk, place, blobs.values())
         needed = sum(item.size_bytes for item in blobs.values())
-        if needed + _SPARE_BYTES > shutil.disk_usage(place.parent).free:
+        if needed - present_bytes(place) + _SPARE_BYTES > shutil.disk_usage(place.parent).free:
             raise RefusedError(f"the bundle does not fit: it has {needed} bytes")
         folders = [place, place / "blobs", place / "blobs" / "sha256"]
         for folder in folders:
-            disk.make_folder(folder)
+            if not folder.is_dir():
+                disk.make_folder(folder)
         for name, item in sorted(blobs.items()):
-            self._write(place / name, chunks(source, name, item, deadline))
+            bring(disk, folders[-1], item, source, name, deadline)
         self._write(place / "oci-layout", [json.dumps(LAYOUT).encode()])
         self._write(place / "index.json", [index])
         for folder in (*reversed(folders), place.parent):

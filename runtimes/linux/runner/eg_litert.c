@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "eg_engine.h"
+#include "eg_litert_profile.h"
 
 enum { ACCELERATOR_CPU = 1, LOCK_READ = 0, LOCK_WRITE = 1, SIGNATURE = 0, MAX_RANK = 8 };
 
@@ -52,6 +53,8 @@ struct api {
 
 struct litert {
     struct api api;
+    void *library;
+    struct eg_litert_profile profile;
     void *environment;
     void *model;
     void *compiled;
@@ -75,7 +78,7 @@ static enum eg_status check(const char *step, status_t status) {
 /* LiteRT's element types by our dtype. */
 static const int32_t LITERT_TYPES[] = {0, 1, 10, 9, 3, 2, 4, 6, 7, 17, 16, 13, 11};
 
-static enum eg_status load(const char *path, struct api *api) {
+static enum eg_status load(const char *path, struct api *api, void **library_handle) {
     const struct {
         const char *symbol;
         void *function;
@@ -114,6 +117,7 @@ static enum eg_status load(const char *path, struct api *api) {
         }
         memcpy(wanted[i].function, &symbol, sizeof symbol);
     }
+    *library_handle = library;
     return EG_OK;
 }
 
@@ -121,21 +125,32 @@ static void keep(void *payload) {
     (void)payload; /* the settings are a constant of this file */
 }
 
-static enum eg_status compile(struct litert *litert, const struct eg_engine_options *options) {
-    void *settings = NULL;
+static enum eg_status add_settings(struct litert *litert, void *settings, const char *id, const char *text) {
     void *opaque = NULL;
-    char *payload = strdup(CPU_OPTIONS);
+    char *payload = strdup(text);
     if (payload == NULL) {
         return eg_fail(EG_BAD_SYSTEM, "out of memory");
     }
+    EG_TRY(CALL(litert, create_opaque, id, payload, keep, &opaque));
+    return CALL(litert, add_opaque, settings, opaque);
+}
+
+static enum eg_status compile(struct litert *litert, const struct eg_engine_options *options) {
+    const char *prefix = options->profile_prefix;
+    void *settings = NULL;
     EG_TRY(CALL(litert, create_environment, 0, NULL, &litert->environment));
     EG_TRY(CALL(litert, create_options, &settings));
     EG_TRY(CALL(litert, set_accelerators, settings, ACCELERATOR_CPU));
-    EG_TRY(CALL(litert, create_opaque, CPU_OPTIONS_ID, payload, keep, &opaque));
-    EG_TRY(CALL(litert, add_opaque, settings, opaque));
+    EG_TRY(add_settings(litert, settings, CPU_OPTIONS_ID, CPU_OPTIONS));
+    if (prefix != NULL) {
+        EG_TRY(add_settings(litert, settings, EG_LITERT_PROFILE_OPTIONS_ID, EG_LITERT_PROFILE_OPTIONS));
+    }
     options->before_load();
     EG_TRY(CALL(litert, create_model, litert->environment, options->model, &litert->model));
     EG_TRY(CALL(litert, compile, litert->environment, litert->model, settings, &litert->compiled));
+    if (prefix != NULL) {
+        EG_TRY(eg_litert_profile_open(&litert->profile, litert->library, litert->compiled, prefix));
+    }
     return CALL(litert, signature, litert->model, SIGNATURE, &litert->signature);
 }
 
@@ -250,8 +265,8 @@ static enum eg_status feed(void *state, uint32_t index, const void *sample) {
 }
 
 static enum eg_status prepare(void *state) {
-    (void)state; /* the output buffers are written over */
-    return EG_OK;
+    const struct litert *litert = state;
+    return eg_litert_profile_begin(&litert->profile); /* the output buffers are written over */
 }
 
 static enum eg_status run(void *state) {
@@ -271,8 +286,8 @@ static enum eg_status output(void *state, uint32_t index, struct eg_spec *spec, 
 }
 
 static enum eg_status finish(void *state) {
-    (void)state;
-    return EG_OK;
+    const struct litert *litert = state;
+    return eg_litert_profile_write(&litert->profile);
 }
 
 enum eg_status eg_litert_open(const struct eg_engine_options *options, struct eg_engine *engine) {
@@ -280,10 +295,7 @@ enum eg_status eg_litert_open(const struct eg_engine_options *options, struct eg
     if (litert == NULL) {
         return eg_fail(EG_BAD_SYSTEM, "out of memory");
     }
-    if (options->profile_prefix != NULL) {
-        return eg_fail(EG_BAD_USAGE, "litert has no profile of operators here");
-    }
-    EG_TRY(load(options->library, &litert->api));
+    EG_TRY(load(options->library, &litert->api, &litert->library));
     EG_TRY(compile(litert, options));
     EG_TRY(open_tensors(litert, options->inputs));
     engine->runtime = "litert";

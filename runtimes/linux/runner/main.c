@@ -6,7 +6,7 @@
  *   INPUTS   tensor file (eg_tensors.h), arrays by the names of the model's inputs
  *   OUTPUTS  tensor file that is written
  *   RUNS     0: every sample once (quality); 1..100000: the first sample that many times between markers (cost)
- *   PROFILE  prefix of the runtime's own profile of operators (onnxruntime only)
+ *   PROFILE  prefix of the runtime's own profile of operators
  * Prints one line of JSON: runtime, version, runs_ns (each inference, the first one apart from load_ns), cold_ns (from
  * the start of the process to the end of the first inference), stream_ns (from there to the end of the last one, with
  * what stands between two), stream_cpu_ns (what of it the process had the processor) and the peak resident size. Times

@@ -16,9 +16,11 @@ struct eg_conv2d_s8_params {
     int32_t groups;
 };
 
-EG_KERNEL void eg_conv2d_s8(const struct eg_conv2d_s8_params *p, const int8_t *in, int8_t *out, void *scratch) {
+/* ``count`` rows of the output from ``row`` on; out is where the first of them goes. */
+EG_INLINE void eg_conv2d_rows(const struct eg_conv2d_s8_params *p, const int8_t *in, int8_t *out, void *scratch,
+                              int32_t row, int32_t count) {
     if (p->groups == 1) {
-        eg_patch_run(&p->patch, &p->rows, &p->output, 0, in, out, (int8_t *)scratch);
+        eg_patch_rows(&p->patch, &p->rows, &p->output, 0, in, out, (int8_t *)scratch, row, count);
         return;
     }
     const int32_t blocks = (p->rows.rows + p->rows.block - 1) / p->rows.block;
@@ -27,8 +29,13 @@ EG_KERNEL void eg_conv2d_s8(const struct eg_conv2d_s8_params *p, const int8_t *i
         struct eg_rows rows = p->rows;
         patch.first_c = group * patch.channels;
         rows.weights += group * blocks * rows.block * rows.padded_depth;
-        eg_patch_run(&patch, &rows, &p->output, group * rows.rows, in, out + group * rows.rows, (int8_t *)scratch);
+        eg_patch_rows(&patch, &rows, &p->output, group * rows.rows, in, out + group * rows.rows, (int8_t *)scratch,
+                      row, count);
     }
+}
+
+EG_KERNEL void eg_conv2d_s8(const struct eg_conv2d_s8_params *p, const int8_t *in, int8_t *out, void *scratch) {
+    eg_conv2d_rows(p, in, out, scratch, 0, p->patch.out_h);
 }
 
 #endif

@@ -3,46 +3,41 @@
  *   r = sigmoid(Wr x + br + Ur h + cr)   z = sigmoid(Wz x + bz + Uz h + cz)   n = tanh(Wn x + bn + r (Un h + cn))
  *   h' = n + z (h - n)
  *
- * in: x (inputs), h (size); out: h' (size), of h's scale. Both sides' weights: (3 * size, inputs or size), their biases with the
- * vector's zero point folded in, a multiplier and shift each to a scale of 2^-12. h and h' do not overlap. */
+ * in: x (inputs), h (size); out: h' (size), which may be h's place. Both sides' products: eg_gate_rows.h, 3 * size rows.
+ * scratch: 4-byte aligned; 4 * padded_rows bytes, then what the larger of the two products takes. */
 #ifndef EG_GRU_STEP_S8_H
 #define EG_GRU_STEP_S8_H
 
+#include "eg_gate_rows.h"
 #include "eg_gates.h"
 
 struct eg_gru_step_s8_params {
-    int32_t inputs, size; /* >= 1 */
-    const int8_t *x_weights, *h_weights;
-    const int32_t *x_bias, *h_bias; /* 3 * size */
-    int32_t x_multiplier, x_shift;
-    int32_t h_multiplier, h_shift;
+    int32_t size; /* >= 1 */
+    struct eg_gate_rows x;
+    struct eg_gate_rows h;
     const uint16_t *table; /* eg_sigmoid_s16.h */
     int32_t h_zero_point;
-    int32_t up_multiplier, up_shift;     /* from h's scale to 2^-15 */
-    int32_t down_multiplier, down_shift; /* back */
+    int32_t out_zero_point;
+    int32_t up_multiplier, up_right;     /* from h's scale to 2^-15: below 2^21, [0, 30] */
+    int32_t down_multiplier, down_right; /* from 2^-15 to h' scale: below 2^14, [1, 30] */
 };
 
-EG_INLINE int32_t eg_gru_x(const struct eg_gru_step_s8_params *p, const int8_t *x, int32_t row) {
-    return eg_gate_input(eg_gate_sum(p->x_weights + row * p->inputs, x, p->inputs, p->x_bias[row]), p->x_multiplier, p->x_shift);
-}
-
-EG_INLINE int32_t eg_gru_h(const struct eg_gru_step_s8_params *p, const int8_t *h, int32_t row) {
-    return eg_gate_input(eg_gate_sum(p->h_weights + row * p->size, h, p->size, p->h_bias[row]), p->h_multiplier, p->h_shift);
-}
-
-EG_KERNEL void eg_gru_step_s8(const struct eg_gru_step_s8_params *p, const int8_t *x, const int8_t *h, int8_t *out) {
-    for (int32_t i = 0; i < p->size; i++) {
-        const int32_t ri = i;
-        const int32_t zi = p->size + i;
-        const int32_t ni = 2 * p->size + i;
-        const int32_t r = eg_gate_sigmoid(eg_clamp(eg_gru_x(p, x, ri) + eg_gru_h(p, h, ri), -32768, 32767), p->table);
-        const int32_t z = eg_gate_sigmoid(eg_clamp(eg_gru_x(p, x, zi) + eg_gru_h(p, h, zi), -32768, 32767), p->table);
-        const int32_t inner = eg_gru_x(p, x, ni) + eg_gate_product(r, eg_gru_h(p, h, ni));
-        const int32_t n = eg_gate_tanh(eg_clamp(inner, -32768, 32767), p->table);
-        const int32_t before = eg_requantize(h[i] - p->h_zero_point, p->up_multiplier, (int)p->up_shift, EG_TFLM_DOUBLE, 0,
-                                             -65536, 65535);
+EG_KERNEL void eg_gru_step_s8(const struct eg_gru_step_s8_params *p, const int8_t *x, const int8_t *h, int8_t *out, void *scratch) {
+    int16_t *from_x = (int16_t *)scratch;
+    int16_t *from_h = from_x + p->x.padded_rows;
+    void *rest = from_h + p->x.padded_rows;
+    const int32_t size = p->size;
+    eg_gate_inputs(&p->x, x, from_x, rest);
+    eg_gate_inputs(&p->h, h, from_h, rest);
+    for (int32_t i = 0; i < size; i++) {
+        const int32_t r = eg_gate_sigmoid(from_x[i] + from_h[i], p->table);
+        const int32_t z = eg_gate_sigmoid(from_x[size + i] + from_h[size + i], p->table);
+        const int32_t hidden = (r * from_h[2 * size + i] + (1 << 14)) >> 15;
+        const int32_t n = eg_gate_tanh(from_x[2 * size + i] + hidden, p->table);
+        const int32_t before = eg_clamp(eg_gate_moved(h[i] - p->h_zero_point, p->up_multiplier, p->up_right), -65536, 65535);
         const int32_t after = n + eg_gate_product(z, before - n);
-        out[i] = (int8_t)eg_requantize(after, p->down_multiplier, (int)p->down_shift, EG_TFLM_DOUBLE, p->h_zero_point, -128, 127);
+        const int32_t stored = eg_gate_moved(after, p->down_multiplier, p->down_right) + p->out_zero_point;
+        out[i] = (int8_t)eg_clamp(stored, -128, 127);
     }
 }
 

@@ -3,47 +3,45 @@
  *   i, f, o = sigmoid(W x + b + U h + c)   g = tanh(W x + b + U h + c)
  *   c' = f c + i g        h' = o tanh(c')
  *
- * in: x (inputs), h (size), c (size, int16, scale 2^-cell_bits); out: h' (size), of h's scale, c' (size, as c). Both sides'
- * weights: (4 * size, inputs or size), their biases with the vector's zero point folded in, a multiplier and shift each to a
- * scale of 2^-12. States in and out do not overlap. */
+ * in: x (inputs), h (size), c (size, int16, scale 2^-cell_bits); out: h' (size), c' (size, as c), which may be h's and c's
+ * places. Both sides' products: eg_gate_rows.h, 4 * size rows. scratch: as eg_gru_step_s8.h. */
 #ifndef EG_LSTM_STEP_S8_H
 #define EG_LSTM_STEP_S8_H
 
+#include "eg_gate_rows.h"
 #include "eg_gates.h"
 
 struct eg_lstm_step_s8_params {
-    int32_t inputs, size; /* >= 1 */
-    const int8_t *x_weights, *h_weights;
-    const int32_t *x_bias, *h_bias; /* 4 * size */
-    int32_t x_multiplier, x_shift;
-    int32_t h_multiplier, h_shift;
+    int32_t size; /* >= 1 */
+    struct eg_gate_rows x;
+    struct eg_gate_rows h;
     const uint16_t *table; /* eg_sigmoid_s16.h */
     int32_t cell_bits;     /* [8, 12] */
-    int32_t h_zero_point;
-    int32_t down_multiplier, down_shift; /* from 2^-15 to h's scale */
+    int32_t out_zero_point;
+    int32_t down_multiplier, down_right; /* from 2^-15 to h' scale: below 2^14, [1, 30] */
 };
 
-EG_INLINE int32_t eg_lstm_gate(const struct eg_lstm_step_s8_params *p, const int8_t *x, const int8_t *h, int32_t row) {
-    const int32_t from_x = eg_gate_sum(p->x_weights + row * p->inputs, x, p->inputs, p->x_bias[row]);
-    const int32_t from_h = eg_gate_sum(p->h_weights + row * p->size, h, p->size, p->h_bias[row]);
-    return eg_clamp(eg_gate_input(from_x, p->x_multiplier, p->x_shift) + eg_gate_input(from_h, p->h_multiplier, p->h_shift),
-                    -32768, 32767);
-}
-
 EG_KERNEL void eg_lstm_step_s8(const struct eg_lstm_step_s8_params *p, const int8_t *x, const int8_t *h, const int16_t *c,
-                               int8_t *h_out, int16_t *c_out) {
-    for (int32_t k = 0; k < p->size; k++) {
-        const int32_t i = eg_gate_sigmoid(eg_lstm_gate(p, x, h, k), p->table);
-        const int32_t f = eg_gate_sigmoid(eg_lstm_gate(p, x, h, p->size + k), p->table);
-        const int32_t g = eg_gate_tanh(eg_lstm_gate(p, x, h, 2 * p->size + k), p->table);
-        const int32_t o = eg_gate_sigmoid(eg_lstm_gate(p, x, h, 3 * p->size + k), p->table);
+                               int8_t *h_out, int16_t *c_out, void *scratch) {
+    int16_t *from_x = (int16_t *)scratch;
+    int16_t *from_h = from_x + p->x.padded_rows;
+    void *rest = from_h + p->x.padded_rows;
+    const int32_t size = p->size;
+    eg_gate_inputs(&p->x, x, from_x, rest);
+    eg_gate_inputs(&p->h, h, from_h, rest);
+    for (int32_t k = 0; k < size; k++) {
+        const int32_t i = eg_gate_sigmoid(from_x[k] + from_h[k], p->table);
+        const int32_t f = eg_gate_sigmoid(from_x[size + k] + from_h[size + k], p->table);
+        const int32_t g = eg_gate_tanh(from_x[2 * size + k] + from_h[2 * size + k], p->table);
+        const int32_t o = eg_gate_sigmoid(from_x[3 * size + k] + from_h[3 * size + k], p->table);
         const int64_t kept = (int64_t)f * c[k];
         const int64_t added = ((int64_t)i * g + ((int64_t)1 << (14 - p->cell_bits))) >> (15 - p->cell_bits);
         const int32_t cell = eg_clamp((int32_t)((kept + added + (1 << 14)) >> 15), -32768, 32767);
         const int32_t inner = eg_clamp(cell * (1 << (12 - p->cell_bits)), -32768, 32767);
         const int32_t made = eg_gate_product(o, eg_gate_tanh(inner, p->table));
         c_out[k] = (int16_t)cell;
-        h_out[k] = (int8_t)eg_requantize(made, p->down_multiplier, (int)p->down_shift, EG_TFLM_DOUBLE, p->h_zero_point, -128, 127);
+        const int32_t stored = eg_gate_moved(made, p->down_multiplier, p->down_right) + p->out_zero_point;
+        h_out[k] = (int8_t)eg_clamp(stored, -128, 127);
     }
 }
 

@@ -27,7 +27,29 @@ struct eg_patch {
     int32_t out_row; /* bytes from one output row, and pixel, to the next */
     int32_t out_pixel;
     int32_t fill; /* the input's zero point */
+    /* The input's rows and columns stand 2^shift times each in in_h and in_w: a nearest-neighbour resize in front.
+     * Only where EG_ENLARGED is defined: a model without such a convolution needs no code for it. */
+    int32_t row_shift;
+    int32_t column_shift;
 };
+
+/* Where a pixel of (in_h, in_w) stands, in pixels. */
+EG_INLINE int32_t eg_patch_pixel(const struct eg_patch *g, int32_t row, int32_t column) {
+#if defined(EG_ENLARGED)
+    return (row >> g->row_shift) * (g->in_w >> g->column_shift) + (column >> g->column_shift);
+#else
+    return row * g->in_w + column;
+#endif
+}
+
+EG_INLINE int eg_patch_enlarged(const struct eg_patch *g) {
+#if defined(EG_ENLARGED)
+    return g->row_shift != 0 || g->column_shift != 0;
+#else
+    (void)g;
+    return 0;
+#endif
+}
 
 /* memcpy and memset of what fits in a few vectors; newlib's go word by word. */
 EG_INLINE void eg_copy_run(int8_t *to, const int8_t *from, int32_t count) {
@@ -67,7 +89,7 @@ EG_INLINE void eg_fill_run(int8_t *to, int32_t value, int32_t count) {
  * dilation_w is 1. */
 EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_t y, int32_t x, int8_t *column,
                               int32_t pitch, int32_t tap) {
-    const int together = g->channels == g->in_c && g->dilation_w == 1;
+    const int together = g->channels == g->in_c && g->dilation_w == 1 && !eg_patch_enlarged(g);
     const int32_t taps = together ? g->kernel_w : 1; /* that lie in one piece */
     for (int32_t i = 0; i < g->kernel_h; i++) {
         const int32_t row = y + i * g->dilation_h;
@@ -79,7 +101,7 @@ EG_KERNEL void eg_column_edge(const struct eg_patch *g, const int8_t *in, int32_
             eg_fill_run(to, g->fill, from * g->channels);
             to += from * g->channels;
             if (from < past) {
-                eg_copy_run(to, in + (row * g->in_w + place + from) * g->in_c + g->first_c,
+                eg_copy_run(to, in + eg_patch_pixel(g, row, place + from) * g->in_c + g->first_c,
                             (past - from) * g->channels);
                 to += (past - from) * g->channels;
             }
@@ -95,7 +117,7 @@ EG_INLINE int eg_patch_inside(const struct eg_patch *g, int32_t y, int32_t x) {
 
 /* Whether a patch's rows lie in one piece in the input. */
 EG_INLINE int eg_patch_whole_rows(const struct eg_patch *g) {
-    return g->channels == g->in_c && (g->dilation_w == 1 || g->kernel_w == 1);
+    return g->channels == g->in_c && (g->dilation_w == 1 || g->kernel_w == 1) && !eg_patch_enlarged(g);
 }
 
 /* One column of int8. */
@@ -105,6 +127,14 @@ EG_INLINE void eg_column(const struct eg_patch *g, const int8_t *in, int32_t y, 
         const int8_t *from = in + (y * g->in_w + x) * g->in_c;
         for (int32_t i = 0; i < g->kernel_h; i++) {
             eg_copy_run(column + i * piece, from + i * g->dilation_h * g->in_w * g->in_c, piece);
+        }
+    } else if (eg_patch_enlarged(g) && eg_patch_inside(g, y, x)) {
+        for (int32_t i = 0; i < g->kernel_h; i++) {
+            for (int32_t j = 0; j < g->kernel_w; j++) {
+                const int32_t pixel = eg_patch_pixel(g, y + i * g->dilation_h, x + j * g->dilation_w);
+                eg_copy_run(column, in + pixel * g->in_c + g->first_c, g->channels);
+                column += g->channels;
+            }
         }
     } else {
         eg_column_edge(g, in, y, x, column, g->kernel_w * g->channels, g->channels);
@@ -122,6 +152,14 @@ EG_INLINE void eg_column_wide(const struct eg_patch *g, const int8_t *in, int32_
         for (int32_t i = 0; i < g->kernel_h; i++) {
             eg_widen(from + i * g->dilation_h * g->in_w * g->in_c, piece / 4, wide + i * piece, 4);
         }
+    } else if (eg_patch_enlarged(g) && g->channels == g->in_c && g->in_c % 4 == 0 && eg_patch_inside(g, y, x)) {
+        for (int32_t i = 0; i < g->kernel_h; i++) {
+            for (int32_t j = 0; j < g->kernel_w; j++) {
+                const int32_t pixel = eg_patch_pixel(g, y + i * g->dilation_h, x + j * g->dilation_w);
+                eg_widen(in + pixel * g->in_c, g->in_c / 4, wide, 4);
+                wide += g->in_c;
+            }
+        }
     } else {
         eg_column(g, in, y, x, staging);
         eg_widen(staging, padded_depth / 4, wide, 4);
@@ -130,19 +168,20 @@ EG_INLINE void eg_column_wide(const struct eg_patch *g, const int8_t *in, int32_
 
 #endif
 
-/* All output pixels. ``scratch``: (padded_depth * 5) bytes for a DSP packing, else padded_depth * 2, 4-byte aligned. */
-EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, const struct eg_output *o, int32_t first,
-                            const int8_t *in, int8_t *out, int8_t *scratch) {
+/* ``rows`` rows of output pixels from ``row`` on; out is where the first of them goes. ``scratch``: (padded_depth * 5)
+ * bytes for a DSP packing, else padded_depth * 2, 4-byte aligned. */
+EG_KERNEL void eg_patch_rows(const struct eg_patch *g, const struct eg_rows *w, const struct eg_output *o, int32_t first,
+                             const int8_t *in, int8_t *out, int8_t *scratch, int32_t row, int32_t rows) {
 #if defined(EG_ISA_DSP)
     if (w->chunk == 4 && w->block == 2) {
         int32_t *wide = (int32_t *)(void *)scratch;
         int8_t *staging = scratch + 4 * w->padded_depth;
         int held = 0; /* whether the column of an even pixel stands in ``wide``, and where its output goes */
         int8_t *waiting = out;
-        for (int32_t i = 0; i < g->out_h; i++) {
+        for (int32_t i = 0; i < rows; i++) {
             for (int32_t j = 0; j < g->out_w; j++) {
                 int8_t *to = out + i * g->out_row + j * g->out_pixel;
-                const int32_t y = i * g->stride_h - g->top;
+                const int32_t y = (row + i) * g->stride_h - g->top;
                 const int32_t x = j * g->stride_w - g->left;
                 eg_column_wide(g, in, y, x, held ? wide + 2 : wide, staging, w->padded_depth);
                 if (held) {
@@ -162,15 +201,15 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
 #endif
 #if defined(EG_ISA_MVE)
     if (w->chunk == 16 && w->block == 4) {
-        const int direct = g->kernel_h == 1 && g->kernel_w == 1 && g->channels == g->in_c &&
+        const int direct = g->kernel_h == 1 && g->kernel_w == 1 && g->channels == g->in_c && !eg_patch_enlarged(g) &&
                            w->depth == w->padded_depth && g->top == 0 && g->left == 0;
         const int8_t *even = in; /* the column of an even pixel */
         int held = 0;
         int8_t *waiting = out;
-        for (int32_t i = 0; i < g->out_h; i++) {
+        for (int32_t i = 0; i < rows; i++) {
             for (int32_t j = 0; j < g->out_w; j++) {
                 int8_t *to = out + i * g->out_row + j * g->out_pixel;
-                const int32_t y = i * g->stride_h - g->top;
+                const int32_t y = (row + i) * g->stride_h - g->top;
                 const int32_t x = j * g->stride_w - g->left;
                 const int8_t *column = in + (y * g->in_w + x) * g->in_c;
                 if (!(direct && eg_patch_inside(g, y, x))) {
@@ -201,11 +240,11 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
 #else
     const int paired = 0; /* only another core's packing comes here */
 #endif
-    for (int32_t i = 0; i < g->out_h; i++) {
+    for (int32_t i = 0; i < rows; i++) {
         for (int32_t j = 0; j < g->out_w; j++) {
             int8_t *to = out + i * g->out_row + j * g->out_pixel;
             int8_t *column = held ? scratch + w->padded_depth : scratch;
-            eg_column(g, in, i * g->stride_h - g->top, j * g->stride_w - g->left, column);
+            eg_column(g, in, (row + i) * g->stride_h - g->top, j * g->stride_w - g->left, column);
             if (!paired) {
                 eg_rows_portable(w, o, first, column, to);
             } else if (held) {
@@ -220,6 +259,12 @@ EG_KERNEL void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, c
     if (held) {
         eg_rows_portable(w, o, first, scratch, waiting);
     }
+}
+
+/* All output pixels. */
+EG_INLINE void eg_patch_run(const struct eg_patch *g, const struct eg_rows *w, const struct eg_output *o, int32_t first,
+                            const int8_t *in, int8_t *out, int8_t *scratch) {
+    eg_patch_rows(g, w, o, first, in, out, scratch, 0, g->out_h);
 }
 
 #endif

@@ -9,7 +9,7 @@
 
 #ifndef EG_REDUCE_MODES
 #define EG_REDUCE_MODES
-enum { EG_REDUCE_SUM = 0, EG_REDUCE_MAX, EG_REDUCE_MIN };
+enum { EG_REDUCE_SUM = 0, EG_REDUCE_MAX, EG_REDUCE_MIN, EG_REDUCE_QDQ };
 #endif
 
 struct eg_reduce_f32_params {

@@ -4,15 +4,16 @@
  * same of what is reduced. Numbers of the input's tensor; the sum of a group fits int32.
  *
  * EG_REDUCE_SUM: out = (sum - group * in_zero_point) * multiplier + out_zero_point (EG_TFLM_DOUBLE), as TFLite Micro has
- * sum and mean (the multiplier of a mean holds 1 / group). The output is written in order. */
+ * sum and mean (the multiplier of a mean holds 1 / group). EG_REDUCE_QDQ: the same under EG_ONNX_QDQ, in float32:
+ * out = (sum - group * in_zero_point) / divisor * scale + out_zero_point, ties to even. The output is written in order. */
 #ifndef EG_REDUCE_S8_H
 #define EG_REDUCE_S8_H
 
-#include "eg_requantize.h"
+#include "eg_qdq.h"
 
 #ifndef EG_REDUCE_MODES
 #define EG_REDUCE_MODES
-enum { EG_REDUCE_SUM = 0, EG_REDUCE_MAX, EG_REDUCE_MIN };
+enum { EG_REDUCE_SUM = 0, EG_REDUCE_MAX, EG_REDUCE_MIN, EG_REDUCE_QDQ };
 #endif
 
 struct eg_reduce_s8_params {
@@ -21,8 +22,9 @@ struct eg_reduce_s8_params {
     int32_t over[4], over_step[4];
     int32_t group; /* elements a result, >= 1 */
     int32_t in_zero_point, out_zero_point;
-    int32_t multiplier, shift;
-    int32_t low, high; /* clamp, within int8 */
+    int32_t multiplier, shift; /* EG_REDUCE_SUM */
+    float divisor, scale;      /* EG_REDUCE_QDQ: group or 1; the input's scale over the output's */
+    int32_t low, high;         /* clamp, within int8 */
 };
 
 EG_INLINE int32_t eg_reduce_s8_group(const struct eg_reduce_s8_params *p, const int8_t *in) {
@@ -58,6 +60,12 @@ EG_KERNEL void eg_reduce_s8(const struct eg_reduce_s8_params *p, const int8_t *i
                     if (p->mode == EG_REDUCE_SUM) {
                         made = eg_requantize(made - p->group * p->in_zero_point, p->multiplier, (int)p->shift,
                                              EG_TFLM_DOUBLE, p->out_zero_point, p->low, p->high);
+                    }
+                    if (p->mode == EG_REDUCE_QDQ) {
+                        /* volatile: no fused operation */
+                        const volatile float mean = (float)(made - p->group * p->in_zero_point) / p->divisor;
+                        *out++ = eg_steps_s8(mean * p->scale, p->out_zero_point, p->low, p->high);
+                        continue;
                     }
                     *out++ = (int8_t)eg_clamp(made, p->low, p->high);
                 }

@@ -1,8 +1,12 @@
 #include "eg_generation.h"
 
+#include <string.h>
+
 #include "eg_protocol.h"
 
 static uint32_t tokens_read;
+static uint32_t waiting; /* a token that was taken and not read, where has_waiting */
+static int has_waiting;
 
 /* Stored at one scale to stored at another, as the host does it: real = scale * (stored - zero) in float32, rounded
  * halves away from zero. */
@@ -18,6 +22,14 @@ static int32_t converted(const struct eg_kept *kept, int32_t stored, int32_t lea
     whole += rest >= 0.5f ? 1 : rest <= -0.5f ? -1 : 0;
     whole += kept->input_zero;
     return whole < least ? least : whole > most ? most : whole;
+}
+
+/* Whether a stored number means the same on both sides. */
+static int alike(const struct eg_kept *kept)
+{
+    return kept->type == EG_FLOAT32 ||
+           (kept->input_zero == kept->output_zero && kept->input_scale <= kept->output_scale &&
+            kept->input_scale >= kept->output_scale);
 }
 
 static void keep_one(const struct eg_kept *kept, uint32_t to, uint32_t from)
@@ -36,6 +48,7 @@ static void keep_one(const struct eg_kept *kept, uint32_t to, uint32_t from)
 void eg_forget(void)
 {
     tokens_read = 0;
+    has_waiting = 0;
     for (uint32_t i = 0; i < eg_generation.kept_count; i++) {
         const struct eg_kept *kept = &eg_generation.kept[i];
         void *target = eg_model.input + kept->input;
@@ -51,29 +64,50 @@ void eg_forget(void)
     }
 }
 
-uint64_t eg_read_token(uint32_t token)
+static uint64_t step(int scored)
 {
-    *(uint32_t *)(void *)(eg_model.input + eg_generation.token) = token;
+    *(uint32_t *)(void *)(eg_model.input + eg_generation.token) = waiting;
     if (eg_generation.position != EG_NO_POSITION) {
         *(uint32_t *)(void *)(eg_model.input + eg_generation.position) = tokens_read;
     }
-    const uint64_t ticks = eg_timed_runs(1u);
+    const uint64_t ticks = scored ? eg_timed_runs(1u) : eg_timed_read();
     for (uint32_t i = 0; i < eg_generation.kept_count; i++) {
         const struct eg_kept *kept = &eg_generation.kept[i];
         const uint32_t place = tokens_read % kept->places;
+        const uint32_t bytes = kept->type == EG_INT8 ? 1u : kept->type == EG_INT16 ? 2u : 4u;
         for (uint32_t row = 0; row < kept->outer; row++) {
+            const uint32_t to = (row * kept->places + place) * kept->inner;
+            if (alike(kept)) {
+                memcpy(eg_model.input + kept->input + to * bytes, eg_model.output + kept->output + row * kept->inner * bytes,
+                       (size_t)kept->inner * bytes);
+                continue;
+            }
             for (uint32_t j = 0; j < kept->inner; j++) {
-                keep_one(kept, (row * kept->places + place) * kept->inner + j, row * kept->inner + j);
+                keep_one(kept, to + j, row * kept->inner + j);
             }
         }
     }
     tokens_read++;
+    has_waiting = 0;
     return ticks;
+}
+
+uint64_t eg_read_token(uint32_t token)
+{
+    const uint64_t ticks = has_waiting ? step(0) : 0u;
+    waiting = token;
+    has_waiting = 1;
+    return ticks;
+}
+
+uint64_t eg_score(void)
+{
+    return has_waiting ? step(1) : 0u;
 }
 
 uint32_t eg_tokens_read(void)
 {
-    return tokens_read;
+    return tokens_read + (has_waiting ? 1u : 0u);
 }
 
 /* MurmurHash3's finalizer of 32 bits (Austin Appleby, public domain). */

@@ -36,11 +36,14 @@ extern const struct eg_generation eg_generation;
 
 /* Memory as before the first token. */
 void eg_forget(void);
-/* One inference that reads a token; its ticks. */
+/* Takes a token to read. It waits until the next one comes, which tells that nobody asks for its scores, or eg_score does.
+ * Ticks of the one that waited; 0: none did. */
 uint64_t eg_read_token(uint32_t token);
-/* Tokens read since eg_forget. */
+/* Scores of the next token by all that were taken. Ticks; 0: they were there. */
+uint64_t eg_score(void);
+/* Tokens taken since eg_forget. */
 uint32_t eg_tokens_read(void);
-/* The next token by the scores of the last one read. ratio: e^(-scale of a score / temperature) * 2^32, by which a
+/* The next token by the scores of eg_score. ratio: e^(-scale of a score / temperature) * 2^32, by which a
  * score's weight falls a step below the highest; 0: the first of the highest. draw: counts the draws of a seed. */
 uint32_t eg_choose(uint32_t ratio, uint32_t seed, uint32_t draw);
 

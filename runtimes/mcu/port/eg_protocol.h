@@ -54,6 +54,8 @@ void eg_end_of_data(struct eg_protocol *protocol);
 
 /* Ticks of so many inferences. */
 uint64_t eg_timed_runs(uint32_t runs);
+/* Ticks of the model's read. */
+uint64_t eg_timed_read(void);
 /* Ticks that timing alone takes. */
 uint64_t eg_timed_nothing(void);
 /* Ticks at the end of an operator since the last timed run began. */

@@ -52,6 +52,7 @@ static int speak(struct eg_protocol *protocol, const char *arguments)
         return refuse("x-gen follows at least one token that was read, and writes at most a million");
     }
     for (uint32_t i = 0; i < numbers[0]; i++) {
+        protocol->ticks += eg_score();
         const uint32_t token = eg_choose(numbers[2], numbers[1], i);
         say_line("x-token-", token);
         if (i + 1u < numbers[0]) {

@@ -46,6 +46,11 @@ uint64_t eg_timed_runs(uint32_t runs)
     return timed(eg_model.run, runs);
 }
 
+uint64_t eg_timed_read(void)
+{
+    return timed(eg_model.read, 1u);
+}
+
 uint64_t eg_timed_nothing(void)
 {
     return timed(nothing, 1u);

@@ -11,9 +11,11 @@ from edgegen.artifacts.bundle import writing_bundle
 from edgegen.artifacts.registry_http import Trust
 from edgegen.artifacts.registry_patience import Patience
 from edgegen.artifacts.registry_reference import parse_reference
+from edgegen.artifacts.sealed import digest_of
 from edgegen.artifacts.transfer_places import Access, destination_of, source_of
 from edgegen.artifacts.transfer_pull import Pulled, pull
 from edgegen.artifacts.transfer_push import Pushed, push
+from edgegen.artifacts.verify import verify
 from edgegen.core.ports import Silent
 
 QUICK = Patience(
@@ -56,3 +58,13 @@ def pull_from(text: str, out: Path, *, target: str | None = None, access: Access
     reference = parse_reference(text)
     with source_of(reference, access) as source:
         return pull(source, reference.wanted, out, target=target, progress=Silent(), patience=access.patience, **more)
+
+
+def assert_whole(out: Path, digest: str) -> None:
+    """Whatever stands under a final name is whole."""
+    if (out / "bundle").exists():
+        assert verify(out / "bundle").digest == digest
+    aside = out / ".edgegen-pull" / "bundle" / "blobs" / "sha256"
+    for path in aside.iterdir() if aside.is_dir() else ():
+        if len(path.name) == 64:
+            assert digest_of(path)[0] == path.name

@@ -74,11 +74,36 @@ def test_cut_upload_goes_on_where_it_was_cut(server, tmp_path):
     digest = bundle(tmp_path / "b", model=LARGE)
     server.cut_upload_at = 6 << 20
     assert push_to(f"{server.host}/fw/kws:1", tmp_path / "b").digest == digest
-    starts = [
-        int(headers["content-range"].partition("-")[0]) for method, _, headers in server.seen if method == "PATCH"
-    ]
-    assert starts[:2] == [0, 4 << 20]
-    assert starts[2] >= 6 << 20  # not from the beginning, nor from the last whole part
+    (first, whole), (second, part), *_ = patched(server)
+    assert (first, whole) == (0, len(LARGE))
+    assert second >= 6 << 20  # not from the beginning
+    assert part == 4 << 20  # another cut would cost no more
+    assert server.blobs[digest_of(LARGE)] == LARGE
+
+
+def patched(server) -> list[tuple[int, int]]:
+    """Start and length of every part that was sent."""
+    spans = [headers["content-range"].split("-") for method, _, headers in server.seen if method == "PATCH"]
+    return [(int(start), int(last) + 1 - int(start)) for start, last in spans]
+
+
+def test_large_file_goes_in_one_request_unless_that_is_refused_as_too_large(server, tmp_path):
+    digest = bundle(tmp_path / "b", model=LARGE)
+    push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
+    assert patched(server) == [(0, len(LARGE))]
+    server.blobs.clear()
+    server.seen.clear()
+
+    def refuse(handler):
+        if handler.command == "PATCH" and int(handler.headers["Content-Length"]) > 5 << 20:
+            handler.body()
+            handler.answer(413)
+            return True
+        return False
+
+    server.before = refuse
+    assert push_to(f"{server.host}/fw/kws:2", tmp_path / "b").digest == digest
+    assert [start for start, _ in patched(server)] == [0, 0, 4 << 20, 8 << 20]
     assert server.blobs[digest_of(LARGE)] == LARGE
 
 
@@ -108,6 +133,7 @@ def test_upload_that_the_registry_lost_begins_anew(server, tmp_path, status):
         return False
 
     server.before = lose
+    server.cut_upload_at = 2 << 20
     assert push_to(f"{server.host}/fw/kws:1", tmp_path / "b").digest == digest
     assert lost
     assert server.blobs[digest_of(LARGE)] == LARGE
@@ -274,6 +300,17 @@ def test_registry_that_stores_another_manifest_is_refused(server, tmp_path):
     server.before = lie
     with pytest.raises(IntegrityError, match="another manifest"):
         push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
+
+
+def test_registry_that_took_a_manifest_and_cannot_give_it_is_told(server, tmp_path):
+    bundle(tmp_path / "b")
+    server.before = lambda handler: (
+        handler.command == "GET" and "/manifests/sha256:" in handler.path and (handler.answer(500) or True)
+    )
+    with pytest.raises(ToolMissingError, match="failed in 3 attempts") as caught:
+        push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
+    assert "storage is damaged" in caught.value.paragraph()
+    assert "fw/kws:1" not in server.manifests
 
 
 def test_tag_that_somebody_else_moved_is_told(server, tmp_path):

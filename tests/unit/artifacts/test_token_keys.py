@@ -15,9 +15,11 @@ from edgegen.artifacts.policy import Policy, TrustedKey, check_policy
 from edgegen.artifacts.sign import sign_bundle
 from edgegen.artifacts.token_keys import MODULE, read_uri, token_signer
 from edgegen.artifacts.verify import verify
+from edgegen.artifacts.wrap.order import wrap_as
 from edgegen.core.errors import ToolMissingError, UsageError
 from edgegen_runtime.public_keys import parse_public_key, public_pem
 from support.projects import Ran, edgegen
+from unit.artifacts.c_bundle import write_litert
 from unit.artifacts.signed_bundle import MOMENT, SIGNED_ON, signer, write
 
 LIBRARIES = (
@@ -73,6 +75,14 @@ def test_a_key_in_a_token_signs_a_bundle(module: str, tmp_path: Path, name: str,
     assert parse_public_key(public_pem(public).encode(), "x") == public
     policy = Policy(keys=(TrustedKey(name="token", key=public),))
     assert check_policy(verify(tmp_path / "out/bundle"), policy, SIGNED_ON).signers == {"token": public.key_id}
+
+
+@pytest.mark.parametrize("name", ["p256", "ed25519"])
+def test_a_key_in_a_token_signs_an_image_for_a_boot_loader(module: str, tmp_path: Path, name: str) -> None:
+    write_litert(tmp_path / "out", bytes(range(256)) * 8)
+    options = {"signing_key": _uri(module, name), "slot_size": 65536}
+    made = wrap_as("mcuboot", tmp_path / "out", tmp_path / "i.bin", options, policy=None, passphrase=lambda key: PIN)
+    assert made.made.checked[0].startswith("imgtool verify holds under the key ")
 
 
 def test_the_command_line_takes_a_token_for_a_file(module: str, tmp_path: Path) -> None:

@@ -41,11 +41,12 @@ def budgets(table: dict | None = None) -> dict:
     return read_budgets(TABLE if table is None else table, METRICS, "budgets", "edgegen.toml")
 
 
-def cost(instructions: int, format_name: str = "onnx") -> CountedCost:
+def cost(instructions: int) -> CountedCost:
     by_class = {name: int(instructions * SHARES.get(name, 0)) for name in INSTRUCTION_CLASSES}
     by_class["integer"] = instructions - sum(by_class.values())
     operators = tuple(
         {"name": f"/decoder/layer{index}", "operator": kind, "instructions": int(instructions * share)}
+        | ({"macs": instructions // 4, "roof_ratio": 0.25 * 0.25 / share} if kind.startswith("Conv") else {})
         for index, (kind, share) in enumerate(
             [("ConvTranspose", 0.55), ("Conv", 0.2), ("Gemm", 0.11), ("Sigmoid", 0.06)]
         )
@@ -57,9 +58,8 @@ def cost(instructions: int, format_name: str = "onnx") -> CountedCost:
         bytes_loaded=instructions * 3,
         bytes_stored=instructions // 2,
         macs=instructions // 3,
-        # LiteRT does not name its operators as it runs.
-        per_operator=operators if format_name == "onnx" else None,
-        unexplained_ratio=0.08 if format_name == "onnx" else None,
+        per_operator=operators,
+        unexplained_ratio=0.08,
     )
 
 
@@ -79,7 +79,7 @@ def candidate(
     **changes: object,
 ) -> Candidate:
     recipe, _, format_name = name.partition("@")
-    counted = None if instructions is None else cost(instructions, format_name)
+    counted = None if instructions is None else cost(instructions)
     quality = None
     if psnr is not None:
         quality = {

@@ -51,6 +51,8 @@ def pairs(old: tuple[Operator, ...], new: tuple[Operator, ...]) -> list[tuple[st
         ("NhwcMaxPool", "MaxPool"), ("QGemm", "MatMul"), ("FusedGemm", "MatMul"), ("Gemm", "MatMul"),
         ("DynamicQuantizeMatMul", "MatMul"), ("MatMulIntegerToFloat", "MatMul"), ("QuickGelu", "Gelu"),
         ("QuantizeLinear", "QuantizeLinear"), ("Sigmoid", "Sigmoid"), ("QLinearSigmoid", "Sigmoid"),
+        ("Convolution (NHWC, QS8, QC8W) IGEMM", "Convolution"), ("Convolution (NHWC, F32) DWConv", "Convolution"),
+        ("Fully Connected (NC, F32) GEMM", "Fully Connected"),
     ],
 )  # fmt: skip
 def test_kernels_of_one_work_are_of_one_family(operator: str, family: str) -> None:
@@ -63,6 +65,18 @@ def test_operators_that_stayed_are_matched_though_all_are_named_anew() -> None:
     assert pairs(OLD, new) == [
         ("conv_0", "conv_0"), (None, "erf_1"), ("relu_1", "relu_2"), ("conv_2", "conv_3"), ("gemm_3", "gemm_4"),
     ]  # fmt: skip
+
+
+def test_litert_operators_without_a_name_are_matched_by_kind_and_cost() -> None:
+    kinds = [("Convert (NC)", 900), ("Convolution (NHWC, QS8) IGEMM", 90_000), ("Static Reshape (NC)", 70)]
+    old = tuple(op(f"operator {place}", kind, count) for place, (kind, count) in enumerate(kinds))
+    kinds.insert(1, ("TanH (NC)", 60_000))
+    new = tuple(op(f"operator {place}", kind, count) for place, (kind, count) in enumerate(kinds))
+    assert pairs(old, new) == [
+        ("operator 0", "operator 0"), (None, "operator 1"), ("operator 1", "operator 2"), ("operator 2", "operator 3"),
+    ]  # fmt: skip
+    found = attribute(side(old, runtime="litert"), side(new, runtime="litert", model_sha256="cd" * 32), "instructions")
+    assert [(cause.name, cause.said) for cause in found.causes] == [("operator 1", "TanH (NC) was added")]
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,9 +105,12 @@ def test_an_added_operator_is_the_first_cause_and_the_rest_is_told() -> None:
     new = side((OLD[0], op("erf_1", "Erf", 60_000), *OLD[1:]), model_sha256="cd" * 32)
     new = replace(new, figures={"instructions": new.figures["instructions"] + 500})
     found = attribute(side(), new, "instructions")
-    assert [(cause.kind, cause.name, cause.moved) for cause in found.causes] == [("operator", "erf_1", 60_000.0)]
+    assert [(cause.kind, cause.name, cause.moved) for cause in found.causes] == [
+        ("operator", "erf_1", 60_000.0),
+        ("runtime", "outside the operators", 500.0),
+    ]
     assert found.causes[0].share == pytest.approx(60_000 / 60_500)
-    assert found.unexplained == 500
+    assert found.unexplained == 0
 
 
 def test_a_layer_in_float_is_one_cause_with_what_carries_its_numbers() -> None:
@@ -126,10 +143,17 @@ def test_model_and_runtime_both_changed_are_told_apart() -> None:
     assert [(cause.kind, cause.name) for cause in found.causes] == [("tool", "onnxruntime"), ("operator", "erf")]
 
 
-def test_the_profilers_own_part_moves_nothing() -> None:
-    noisy = tuple(replace(item, instructions=item.instructions + 480) for item in OLD)
-    new = side(noisy, model_sha256="cd" * 32, figures=side().figures)
-    assert attribute(side(), new, "instructions").causes == ()
+def test_operators_that_moved_by_too_little_are_one_cause_together() -> None:
+    moved = tuple(replace(item, instructions=item.instructions + 480) for item in OLD)
+    found = attribute(side(), side(moved, model_sha256="cd" * 32), "instructions")
+    assert [(cause.kind, cause.moved) for cause in found.causes] == [("operators", 4 * 480.0)]
+    assert found.unexplained == 0
+
+
+def test_nothing_is_told_of_what_is_outside_the_operators_where_they_were_not_counted() -> None:
+    new = side((), figures={"instructions": side().figures["instructions"] + 9_000}, model_sha256="cd" * 32)
+    found = attribute(side(), new, "instructions")
+    assert (found.causes, found.unexplained) == ((), 9_000)
 
 
 def test_another_candidate_is_told_from_what_happened_to_the_old_one() -> None:

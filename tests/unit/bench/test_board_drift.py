@@ -42,7 +42,7 @@ def reading(hottest_c: float) -> Reading:
         clocked=clocked,
         peak_ram_bytes=1000,
         board=watch("kitchen", [STATE, replace(STATE, temperature_c=hottest_c)], [0.0]),
-        energy=Energy(joules=0.25, pairs_j=(0.25,), inferences=100, meter="bench"),
+        energy=Energy(joules=0.25, pairs_j=(0.25,), low_j=0.24, high_j=0.26, inferences=100, meter="bench"),
     )
 
 
@@ -59,7 +59,7 @@ def test_latency_keeps_what_the_board_and_the_meter_said() -> None:
     measured = measured_latency(reading(55), IDENTITY)
     assert measured is not None
     assert (measured.first_ms, measured.cold_start_ms, measured.stream_per_s) == (9.0, 80.0, 180.0)
-    assert measured.joules == 0.25
+    assert (measured.joules, measured.joules_interval) == (0.25, (0.24, 0.26))
     assert measured.board is not None
     assert measured.board["before"]["governors"] == ["performance"]
 

@@ -118,8 +118,16 @@ def test_a_prediction_is_shown_as_its_band_only():
     assert (band(0.167, 1.0), band(3.04, 83.2), band(40, 99.7)) == ("0.17 to 1.0 ms", "3.0 to 83 ms", "40 to 100 ms")
 
 
+def not_by_operator(made, *formats):
+    """A result whose candidates of these formats were counted as a whole."""
+    for item in made["candidates"]:
+        if item["format"] in formats and item["counted"]:
+            item["counted"] |= {"per_operator": None, "unexplained_ratio": None}
+    return made
+
+
 def test_a_candidate_that_was_not_counted_by_operator_shows_its_onnx_sibling_and_says_so():
-    made = document()
+    made = not_by_operator(document(), "litert")
     found = operator_rows(made)
     assert made["chosen"]["candidate"] == "distilled+static-int8@litert"
     assert (found["of"], found["own"], found["same_recipe"]) == ("distilled+static-int8@onnx", False, True)
@@ -127,15 +135,37 @@ def test_a_candidate_that_was_not_counted_by_operator_shows_its_onnx_sibling_and
     text = plain(render_report(made))
     assert "distilled+static-int8@litert was counted as a whole" in text
     assert "985,000 instructions in all, 1.12 times those of distilled+static-int8@litert" in text
-    assert "8.0 % lie outside the operators" in text
+    assert "(8.0 %) lie outside the operators" in text
 
 
 def test_operators_are_the_candidates_own_where_it_has_them_and_missing_where_nobody_has():
     only = choose([candidate("float32@onnx")], budgets(), PROFILE)
     assert operator_rows(document(choice=only))["own"]
-    none = choose([candidate("float32@litert")], budgets(), PROFILE)
-    assert operator_rows(document(choice=none))["rows"] == []
-    assert "No candidate was counted by operator" in plain(render_report(document(choice=none)))
+    none = not_by_operator(document(choice=choose([candidate("float32@litert")], budgets(), PROFILE)), "litert")
+    assert operator_rows(none)["rows"] == []
+    assert "No candidate was counted by operator" in plain(render_report(none))
+
+
+def test_operators_are_shown_where_their_instructions_are_not_told_apart():
+    """As on a microcontroller."""
+    made = document()
+    for item in made["candidates"]:
+        if item["counted"]:
+            item["counted"]["by_class"] = {}
+    text = plain(render_report(made))
+    assert "Where the instructions go" in text
+    assert "By operator" in text
+
+
+def test_operators_with_products_have_their_place_under_the_roof():
+    found = operator_rows(document())
+    assert [bool(row["roof"]) for row in found["rows"]] == [True, True, False, False]
+    bare = document()
+    for item in bare["candidates"]:
+        for operator in (item["counted"] or {}).get("per_operator") or ():
+            operator.pop("roof_ratio", None)
+    assert not operator_rows(bare)["roofs"]
+    assert "of the roof" not in plain(render_report(bare))
 
 
 def test_training_figures_stand_beside_real_data_both_kinds_of_seeds_and_a_simple_model():

@@ -51,8 +51,16 @@ def test_operators_in_the_page_are_the_results_own() -> None:
     chosen = next(item for item in result["candidates"] if item["name"] == result["chosen"]["candidate"])
     counted = chosen["counted"] or {}
     seen = text_of(render_report(result, images()))
-    for operator in counted["per_operator"] or ():
+    assert counted["per_operator"]
+    for operator in counted["per_operator"]:
         assert figure(operator["instructions"]) in seen, operator
+        assert f"{round(100 * operator['instructions'] / counted['instructions'], 1)} %" in seen, operator
+        row = seen[seen.index(f"{operator['operator']} {operator['name']}") :][:120]
+        assert figure(operator["instructions"]) in row, operator
+        if "roof_ratio" in operator:
+            assert f"{100 * operator['roof_ratio']:.0f} %" in row, operator
+    outside = counted["instructions"] - sum(operator["instructions"] for operator in counted["per_operator"])
+    assert f"{figure(outside)} instructions" in seen
 
 
 def test_a_figure_that_is_another_is_seen() -> None:

@@ -14,7 +14,19 @@ from test_result_document import BUNDLE, STAGE, failing
 from edgegen.bench.report import render_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def named_at_length():
+    """A result whose operators have names as converters write them."""
+    made = document(bundle=BUNDLE)
+    for item in made["candidates"]:
+        for operator in (item["counted"] or {}).get("per_operator") or ():
+            operator["name"] = "torch.nn.modules.container.Sequential_inner" * 5
+    return made
+
+
 PAGES = {
+    "long names": lambda: render_report(named_at_length(), images()),
     "ships": lambda: render_report(document(bundle=BUNDLE, stages=[STAGE]), images()),
     "fails": lambda: render_report(failing(), images()),
 }

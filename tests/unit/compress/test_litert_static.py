@@ -178,3 +178,41 @@ def test_a_refused_model_without_one_is_an_error(
     monkeypatch.setattr(litert_static, "write", refuses)
     with pytest.raises(RefusedModel):
         apply_int8(forms / "litert", tmp_path, LitertStaticInt8(), replace(context, seed=1))
+
+
+def test_single_layers_get_wider_activations_and_become_c(forms: Path, context: StepContext, tmp_path: Path) -> None:
+    from edgegen.export.c.convert import read_model
+
+    parent, errors = forms / "litert" / "model.tflite", []
+    for patterns in ((), ("CONV_2D",)):
+        folder = tmp_path / str(len(patterns))
+        folder.mkdir()
+        figures = apply_int8(
+            forms / "litert", folder, LitertStaticInt8(elementwise="int8", keep_int16=patterns), context
+        )
+        assert figures.get("int16_operators", 0) == 3 * len(patterns)
+        kinds = {node.kind for node in read_model(folder / "model.tflite").graph.nodes}
+        assert ("conv2d_int16" in kinds) == bool(patterns)
+        assert "dense" in kinds, "the layer that no pattern names stays int8"
+        given = run_on_host(folder / "model.tflite", "c", HELD_OUT)["image"]
+        wanted = run_on_host(parent, "litert", HELD_OUT)["image"]
+        errors.append(float(np.linalg.norm(given - wanted)))
+    assert errors[1] < errors[0]
+    with pytest.raises(BuildError, match="keep_int16 fits no operator"):
+        apply_int8(forms / "litert", tmp_path, LitertStaticInt8(keep_int16=("nothing*",)), context)
+
+
+def test_dense_layers_of_four_bits_take_half_the_room_as_c(forms: Path, context: StepContext, tmp_path: Path) -> None:
+    from edgegen.export.c.convert import convert
+
+    constants = []
+    for dense in ("int8", "int4"):
+        folder, sources = tmp_path / dense, tmp_path / f"{dense}-c"
+        folder.mkdir()
+        sources.mkdir()
+        figures = apply_int8(forms / "litert", folder, LitertStaticInt8(elementwise="int8", dense=dense), context)
+        assert figures.get("int4_operators", 0) == (dense == "int4")
+        constants.append(convert(folder, sources, "dsp")["figures"]["constant_bytes"])
+    project = next(layer for layer in layers(open_litert(forms / "litert" / "model.tflite")))
+    weights = open_litert(forms / "litert" / "model.tflite").subgraphs[0].tensors[project.weights].shape
+    assert constants[0] - constants[1] == pytest.approx(np.prod(weights) / 2, rel=0.1)

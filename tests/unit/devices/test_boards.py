@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
 from edgegen.core.boards import VARIABLE, boards_of, inventory_file, read_inventory
 from edgegen.core.errors import TargetError, ToolMissingError, UsageError
-from edgegen.core.ports import Silent
+from edgegen.core.ports import Silent, Tensors
 from edgegen.core.targets import load_target
-from edgegen.devices import inventory
-from edgegen.devices.board_lock import BusyError, board_locked
-from edgegen.devices.device import DeviceSettings, open_device
+from edgegen.devices import emulated, inventory
+from edgegen.devices.board_lock import BusyError, board_locked, take_board
+from edgegen.devices.device import DeviceSettings, Identity, Reading, open_device
 from edgegen.devices.ssh.look import Look
 from edgegen.devices.ssh.session import BoardSession
 from edgegen.links.ssh import LinkLostError
+from support.mcu_devices import PlainDevice
 
 PI4 = load_target("raspberrypi4")
 FILE = """
@@ -69,7 +74,14 @@ def test_boards_of_a_target_are_found_by_its_other_names() -> None:
     [
         ("schema_version = 2", "schema_version"),
         ("schema_version = 1\n[boards.x]\nurl = 'ssh://x'", "target"),
-        ("schema_version = 1\n[boards.x]\nurl = 'serial:x'\ntarget = 'null'", "reached by ssh"),
+        ("schema_version = 1\n[boards.x]\nurl = 'gpu:'\ntarget = 'null'", "reached by"),
+        ("schema_version = 1\n[boards.x]\nurl = 'ssh'\ntarget = 'null'", "reached by"),
+        ("schema_version = 1\n[boards.x]\nurl = 'serial:x'\ntarget = 'null'\nssh_config = 'y'", "ssh_config"),
+        ("schema_version = 1\n[boards.x]\nurl = 'qemu:'\ntarget = 'null'\nenergy = '/dev/x'", "no supply"),
+        (
+            "schema_version = 1\n[boards.x]\nurl = 'qemu:'\ntarget = 'null'\nenergy_calibrated = 'May'",
+            "energy_calibrated",
+        ),
         ("schema_version = 1\n[boards.'x y']\nurl = 'ssh://x'\ntarget = 'null'", "board's name"),
         ("schema_version = 1\n[boards.x]\nurl = 'ssh://x'\ntarget = 'null'\npassword = 'x'", "unknown key"),
         ("schema_version = [", "not TOML"),
@@ -224,3 +236,130 @@ def test_lock_says_who_holds_the_board_and_ends_with_its_process(tmp_path: Path)
     with board_locked(tmp_path, KITCHEN, Silent(), wait_s=5):
         assert f"process {os.getpid()} of " in next((tmp_path / "boards").glob("*.holder")).read_text()
     assert not list((tmp_path / "boards").glob("*.holder"))
+
+
+# -- boards that are reached by other ways than ssh ----------------------------------------------------------------
+
+M4 = load_target("nucleo-l4r5zi")
+OTHERS = """
+schema_version = 1
+
+[boards.bench]
+url = "socket://127.0.0.1:{port}"
+target = "nucleo-l4r5zi"
+tags = ["desk"]
+
+[boards.spare]
+url = "qemu:"
+target = "nucleo-l4r5zi"
+"""
+
+
+class Quiet:
+    """Stands for an emulated microcontroller."""
+
+    def identity(self) -> Identity:
+        return Identity(kind="qemu", core="m4", isa="thumb", emulated=True, gives=frozenset(), tools={})
+
+    def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
+        return inputs
+
+    def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        return Reading(counted=None, clocked=None, peak_ram_bytes=None)
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def bench_board(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A board at a socket that speaks MLPerf Tiny's protocol, in an inventory beside an emulated one; its port."""
+    monkeypatch.setattr(inventory, "_chosen", {})
+    monkeypatch.setattr(emulated, "open_device", lambda *_: Quiet())
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                PlainDevice(lambda block: [1.0]).serve(connection)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    port = listener.getsockname()[1]
+    file.write_text(OTHERS.format(port=port))
+    yield port
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(5)
+
+
+def test_microcontroller_at_a_port_is_a_board_of_the_inventory(bench_board: int, settings: DeviceSettings) -> None:
+    device = open_device("board:bench", M4, settings)
+    try:
+        assert device.identity().core.startswith("bench, ")
+    finally:
+        device.close()
+    state, told, _ = inventory.board_status("bench", read_inventory()["bench"], M4, settings.cache)
+    assert (state, "kws01" in told) == ("ready", True)
+
+
+def test_board_that_another_process_has_is_passed_by_for_the_next(
+    bench_board: int, settings: DeviceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "WAIT_S", 0.0)
+    with _held_by_another(settings.cache, f"socket://127.0.0.1:{bench_board}"):
+        device = open_device("board:", M4, settings)
+        try:
+            assert device.identity().core == "m4"
+            with pytest.raises(BusyError):
+                open_device("board:bench", M4, settings).identity()
+            assert inventory.board_status("bench", read_inventory()["bench"], M4, settings.cache)[0] == "busy"
+        finally:
+            device.close()
+
+
+def test_emulation_of_the_inventory_is_one_jobs_at_a_time(
+    bench_board: int, settings: DeviceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "WAIT_S", 0.0)
+    with _held_by_another(settings.cache, "board:spare"), pytest.raises(BusyError):
+        open_device("board:spare", M4, settings).identity()
+
+
+def test_serial_port_is_locked_without_an_inventory_and_by_what_it_is(
+    settings: DeviceSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edgegen.devices.serial.device.WAIT_S", 0.0)
+    port = tmp_path / "ttyACM0"
+    port.touch()
+    (tmp_path / "by-id").symlink_to(port)
+    with _held_by_another(settings.cache, str(port)):
+        device = open_device(f"serial://{tmp_path / 'by-id'}", M4, settings)
+        with pytest.raises(BusyError, match="another job holds the board"):
+            device.identity()
+        device.close()
+
+
+@contextmanager
+def _held_by_another(cache: Path, url: str) -> Iterator[None]:
+    """The board of an other process."""
+    began, end = multiprocessing.Event(), multiprocessing.Event()
+    process = multiprocessing.Process(target=_hold_until, args=(cache, url, began, end))
+    process.start()
+    assert began.wait(20)
+    try:
+        yield
+    finally:
+        end.set()
+        process.join(20)
+
+
+def _hold_until(cache: Path, url: str, began: Event, end: Event) -> None:
+    give_back = take_board(cache, url, Silent(), wait_s=0)
+    began.set()
+    end.wait(60)
+    give_back()

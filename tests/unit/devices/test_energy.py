@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pytest
 
 from edgegen.core.errors import ToolMissingError
 from edgegen.core.ports import Silent
 from edgegen.devices import energy
-from edgegen.devices.energy import PAIRS, Meter, Sample, measure_energy, open_meter
+from edgegen.devices.board_facts import BoardFacts
+from edgegen.devices.energy import PAIRS, Meter, board_meter, check_calibrated, measure_energy, open_meter
 
 
 class Monitor:
@@ -41,6 +44,10 @@ class Supply:
         with self._mutex:
             self._gone_s += seconds
 
+    def now(self) -> float:
+        with self._mutex:
+            return self._gone_s
+
     def line(self) -> str:
         time.sleep(0.001)
         with self._mutex:
@@ -59,7 +66,7 @@ def meters() -> Iterator[list[Meter]]:
 
 
 def _meter(meters: list[Meter], source: energy.Lines) -> Meter:
-    meters.append(Meter(source, "here"))
+    meters.append(Meter(source, "here", clock=getattr(source, "now", time.monotonic)))
     return meters[-1]
 
 
@@ -71,7 +78,8 @@ def test_meter_reads_name_and_samples_and_passes_over_the_rest(meters: list[Mete
         yield from lines
 
     meter = _meter(meters, Monitor(slowly()))
-    assert meter.sample() == Sample(at_us=100, joules=1.5)
+    found = meter.sample()
+    assert (found.at_us, found.joules) == (100, 1.5)
     assert meter.name == "Bench 1"
 
 
@@ -119,6 +127,67 @@ def test_energy_of_an_inference_is_the_difference_of_two_processes(meters: list[
     assert found.inferences == 500  # ten seconds
     assert asked == [31, 531] * PAIRS
     assert len(found.pairs_j) == PAIRS
+    assert found.low_j <= found.joules <= found.high_j
+    assert found.high_j - found.low_j < 0.01 * found.joules
+
+
+def test_interval_of_the_energy_is_as_wide_as_the_pairs_differ(meters: list[Meter]) -> None:
+    supply, random = Supply(watts=4.0), np.random.default_rng(3)
+
+    def run(runs: int) -> None:
+        supply.work(3.0 + 0.02 * runs * random.uniform(0.9, 1.1))
+
+    found = measure_energy(_meter(meters, supply), run, warm_ms=20.0, least_runs=31)
+    assert found.low_j < 0.08 < found.high_j
+    assert 0.01 < (found.high_j - found.low_j) / found.joules < 1
+
+
+def test_meter_whose_clock_goes_another_way_is_refused(meters: list[Meter]) -> None:
+    supply = Supply(watts=4.0)
+    meters.append(Meter(supply, "here", clock=lambda: 1.1 * supply.now()))
+    with pytest.raises(ToolMissingError, match="do not go together"):
+        measure_energy(meters[-1], lambda runs: supply.work(30.0), warm_ms=20.0, least_runs=1)
+
+
+def test_meter_that_pauses_while_inferences_run_is_refused(
+    meters: list[Meter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy, "_MOST_GAP_S", 0.2)
+    supply, silent = Supply(watts=4.0), threading.Event()
+
+    class Pausing:
+        now = staticmethod(supply.now)
+
+        def line(self) -> str:
+            if silent.is_set():
+                time.sleep(0.4)
+                silent.clear()
+            return supply.line()
+
+    def run(runs: int) -> None:
+        silent.set()
+        time.sleep(0.6)
+
+    with pytest.raises(ToolMissingError, match="paused"):
+        measure_energy(_meter(meters, Pausing()), run, warm_ms=20.0, least_runs=1)
+
+
+TODAY = datetime.date(2027, 3, 1)
+
+
+@pytest.mark.parametrize("day", [None, datetime.date(2026, 2, 28), datetime.date(2027, 3, 2)])
+def test_meter_that_nobody_calibrated_within_a_year_is_refused(day: datetime.date | None) -> None:
+    with pytest.raises(ToolMissingError, match="not calibrated"):
+        check_calibrated(day, "/dev/ttyACM0", today=TODAY)
+    check_calibrated(datetime.date(2026, 3, 2), "/dev/ttyACM0", today=TODAY)
+
+
+def test_board_with_an_uncalibrated_meter_does_not_open_it() -> None:
+    with (
+        pytest.raises(ToolMissingError, match="energy_calibrated"),
+        board_meter(BoardFacts(energy="/dev/nowhere"), Silent()),
+    ):
+        pass
 
 
 def test_meter_in_another_supply_is_found_out(meters: list[Meter]) -> None:

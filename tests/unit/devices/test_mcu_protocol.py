@@ -313,7 +313,7 @@ def test_mcu_device_of_others_is_run_by_mlperf_tiny_alone(built: tuple[Path, Pat
     x = samples(3, INPUTS)
     by_block = {pack(told, {"x": x}, row): expected(built[1], x[row : row + 1])[0].tolist() for row in range(3)}
     listener, thread = _serve(PlainDevice(lambda block: by_block[block]))
-    settings = DeviceSettings(cache=Path(os.devnull), offline=True, progress=Silent())
+    settings = DeviceSettings(cache=built[0].parent, offline=True, progress=Silent())
     url = f"socket://127.0.0.1:{listener.getsockname()[1]}"
     opened = open_device(url, load_target("nucleo-l4r5zi"), settings)
     try:
@@ -354,7 +354,7 @@ def test_mcu_device_that_hangs_up_is_connected_again(built: tuple[Path, Path], t
     said: list[str] = []
     progress = Silent()
     progress.say = said.append  # type: ignore[method-assign]
-    settings = DeviceSettings(cache=Path(os.devnull), offline=True, progress=progress)
+    settings = DeviceSettings(cache=built[0].parent, offline=True, progress=progress)
     url = f"socket://127.0.0.1:{listener.getsockname()[1]}"
     opened = open_device(url, load_target("nucleo-l4r5zi"), settings)
     try:
@@ -375,7 +375,7 @@ def test_mcu_device_on_a_terminal_is_run_by_blocks(built: tuple[Path, Path]) -> 
     master, slave = pty.openpty()
     tty.setraw(slave)
     x = samples(2, INPUTS)
-    settings = DeviceSettings(cache=Path(os.devnull), offline=True, progress=Silent())
+    settings = DeviceSettings(cache=built[0].parent, offline=True, progress=Silent())
     with subprocess.Popen([str(built[0])], stdin=master, stdout=master, stderr=subprocess.PIPE) as process:
         opened = open_device(f"serial://{os.ttyname(slave)}?baud=921600", load_target("nucleo-l4r5zi"), settings)
         try:

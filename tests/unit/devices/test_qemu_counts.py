@@ -14,10 +14,11 @@ from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.targets import INSTRUCTION_CLASSES
 from edgegen.devices import run_folder as run_folder_module
 from edgegen.devices.qemu_user import guest
-from edgegen.devices.qemu_user.counts import cheapest, median_instructions, read_counts
+from edgegen.devices.qemu_user.counts import Block, Clock, Region, cheapest, median_instructions, read_counts
 from edgegen.devices.qemu_user.emulator import Qemu
 from edgegen.devices.qemu_user.guests import GUESTS
-from edgegen.devices.qemu_user.operators import per_operator
+from edgegen.devices.qemu_user.operators import plan_of_onnxruntime
+from edgegen.devices.qemu_user.partitions import plan_of_litert
 from edgegen.devices.qemu_user.provision import Tools
 from edgegen.devices.run_folder import run_folder
 
@@ -30,13 +31,27 @@ def region(index: int, amount: int) -> Event:
     return {"event": "region", "index": index, "instructions": total, "bytes_loaded": 4, "bytes_stored": 2} | classes
 
 
+def taken(amount: int) -> Event:
+    """What an inference took so far: so many instructions of one class."""
+    return (
+        {"instructions": amount, "bytes_loaded": 3, "bytes_stored": 1}
+        | dict.fromkeys(INSTRUCTION_CLASSES, 0)
+        | {"integer": amount}
+    )
+
+
+def clock(region_: int, amount: int, at_us: int = 0) -> Event:
+    moment = {"entered_ns": 1000 * at_us, "left_ns": 1000 * at_us + 900}
+    return {"event": "clock", "region": region_} | moment | taken(amount)
+
+
 def report() -> list[Event]:
     return [
         {"event": "install", "api_min": 0, "api_current": 1},
-        {"event": "clock", "region": 0, "instructions": 5},
+        clock(0, 5),
         region(0, 30),
-        {"event": "clock", "region": 1, "instructions": 7},
-        {"event": "clock", "region": 1, "instructions": 9},
+        clock(1, 7),
+        {"event": "step", "region": 1, "address": 16} | taken(9),
         region(1, 20),
         region(2, 10),
         {"event": "memory", "complete": True, "peak_bytes": 1000, "marked": True, "growth_bytes": 100},
@@ -52,7 +67,12 @@ def write(path: Path, events: list[Event]) -> Path:
 def test_counts_reads_a_report(tmp_path: Path) -> None:
     counts = read_counts(write(tmp_path / "c", report()), regions=3)
     assert [item.instructions for item in counts.regions] == [240, 160, 80]
-    assert counts.clocks == [[5], [7, 9], []]
+    assert [[item.taken.instructions for item in inference] for inference in counts.clocks] == [[5], [7], []]
+    assert [[(item.address, item.taken.instructions) for item in found] for found in counts.steps] == [
+        [],
+        [(16, 9)],
+        [],
+    ]
     assert (counts.peak_bytes, counts.growth_bytes) == (1000, 100)
     assert cheapest(counts.regions).instructions == 80
     assert median_instructions(counts.regions) == 160
@@ -76,6 +96,16 @@ HOSTILE: dict[str, Callable[[list[Event]], list[Event]]] = {
     "a fraction": changed(5, bytes_loaded=1.5),
     "a truth value": changed(5, bytes_stored=True),
     "an empty region": lambda events: [*events[:6], region(2, 0), *events[7:]],
+    "a step whose classes do not sum": changed(4, integer=8),
+    "a clock that was never left": lambda events: [
+        {k: v for k, v in event.items() if k != "left_ns"} for event in events
+    ],
+    "a block that is no list": lambda events: [*events[:7], {"event": "block", "address": 4, "clocks": 3}, *events[7:]],
+    "a block with text": lambda events: [
+        *events[:7],
+        {"event": "block", "address": 4, "clocks": ["3"], "at": [1]},
+        *events[7:],
+    ],
     "text for a number": changed(7, peak_bytes="many"),
     "lines that are lists": lambda events: [*events[:1], [], *events[1:]],  # type: ignore[list-item]
 }
@@ -116,33 +146,58 @@ def profile(path: Path, inferences: int) -> Path:
     return path
 
 
-CLOCKS = [10, 20, 30, 100, 700, 750, 850, 900, 1400, 1500, 1510, 1520, 1530, 1540]
-
-
-def test_operators_pair_with_the_clock(tmp_path: Path) -> None:
-    found = per_operator(profile(tmp_path / "p", 2), CLOCKS, 1000)
-    assert found is not None
-    assert [(cost.name, cost.operator, cost.instructions) for cost in found.costs] == [
-        ("conv", "Conv", 500),
-        ("relu", "Relu", 0),
-        ("fc", "Gemm", 400),
+def clocks_at(amounts: list[int]) -> list[Clock]:
+    """Readings of the clock after so many instructions."""
+    return [
+        Clock(
+            entered_ns=0,
+            left_ns=0,
+            taken=Region(instructions=amount, by_class={"integer": amount}, bytes_loaded=0, bytes_stored=0),
+        )
+        for amount in amounts
     ]
-    assert found.unexplained_ratio == pytest.approx(0.1)
+
+
+CLOCKS = clocks_at([10, 20, 30, 100, 700, 750, 850, 900, 1400, 1500, 1510, 1520, 1530, 1540])
+HEAD, ITS_OWN, KERNEL, END = 0x40, 0x44, 0x80, 0xC0
+BLOCKS = [
+    Block(address=KERNEL, clocks=[4], at=[300]),
+    Block(address=ITS_OWN, clocks=[3, 5, 7], at=[95, 745, 895]),
+    Block(address=HEAD, clocks=[3, 5, 7], at=[40, 710, 860]),
+    Block(address=END, clocks=[9], at=[1420]),
+]
+
+
+def test_operators_are_planned_from_profile_and_blocks(tmp_path: Path) -> None:
+    found = plan_of_onnxruntime(profile(tmp_path / "p", 2), CLOCKS, BLOCKS)
+    assert found is not None
+    assert found.names == (("conv", "Conv"), ("relu", "Relu"), ("fc", "Gemm"))
+    assert found.addresses == (HEAD, ITS_OWN, END)
+    assert found.places == ((0, 0), (0, 1), (0, 2), (1, -1))
 
 
 @pytest.mark.parametrize(
-    ("clocks", "instructions"),
-    [(CLOCKS[:-1], 1000), ([*CLOCKS, 1600], 1000), ([], 1000), (CLOCKS, 10_000), (CLOCKS, 400)],
-    ids=["one less", "one more", "none", "mostly unexplained", "more than there is"],
+    ("clocks", "blocks"),
+    [
+        (CLOCKS[:-1], BLOCKS),
+        ([*CLOCKS, *clocks_at([1600])], BLOCKS),
+        ([], BLOCKS),
+        (CLOCKS, BLOCKS[:1]),
+        (CLOCKS, BLOCKS[:3]),
+    ],
+    ids=["one less", "one more", "none", "no head", "no end"],
 )
-def test_operators_are_not_given_where_they_do_not_add_up(tmp_path: Path, clocks: list[int], instructions: int) -> None:
-    assert per_operator(profile(tmp_path / "p", 2), clocks, instructions) is None
+def test_operators_are_not_planned_where_they_do_not_pair_up(
+    tmp_path: Path, clocks: list[Clock], blocks: list[Block]
+) -> None:
+    assert plan_of_onnxruntime(profile(tmp_path / "p", 2), clocks, blocks) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[1]", "[]", '[{"cat": "Node"}]'])
-def test_operators_are_not_given_from_a_broken_profile(tmp_path: Path, text: str) -> None:
+def test_operators_are_not_planned_from_a_broken_profile(tmp_path: Path, text: str) -> None:
     (tmp_path / "p").write_text(text, encoding="utf-8")
-    assert per_operator(tmp_path / "p", CLOCKS, 1000) is None
+    assert plan_of_onnxruntime(tmp_path / "p", CLOCKS, BLOCKS) is None
+    assert plan_of_litert(tmp_path / "p", CLOCKS, BLOCKS) is None
 
 
 def fake_tools(folder: Path, script: str) -> Tools:

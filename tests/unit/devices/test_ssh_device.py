@@ -14,11 +14,12 @@ from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.ports import Silent
 from edgegen.core.targets import load_target
 from edgegen.devices import energy
+from edgegen.devices.board_facts import BoardFacts
 from edgegen.devices.board_state import parse_state
 from edgegen.devices.device import DeviceSettings
 from edgegen.devices.qemu_user.tensor_file import write_tensors
 from edgegen.devices.ssh import device as ssh_device
-from edgegen.devices.ssh.device import BoardFacts, SshDevice
+from edgegen.devices.ssh.device import SshDevice
 from edgegen.devices.ssh.kit import Kit
 from edgegen.devices.ssh.look import Look
 from edgegen.devices.ssh.session import BoardJob, Ran
@@ -247,12 +248,15 @@ def test_energy_is_measured_with_a_meter(
         def sample(self) -> energy.Sample:
             return energy.Sample(at_us=0, joules=used[0])
 
+        def pause_s(self) -> float:
+            return 0.0
+
     def infer(runs: int) -> None:
         used[0] += 2.0 * (1.0 + 0.001 * runs)
 
     class Opened:
-        def __init__(self, url: str, progress: object) -> None:
-            assert url == "/dev/ttyACM0"
+        def __init__(self, facts: BoardFacts, progress: object) -> None:
+            assert facts.energy == "/dev/ttyACM0"
 
         def __enter__(self) -> Supply:
             return Supply()
@@ -260,11 +264,11 @@ def test_energy_is_measured_with_a_meter(
         def __exit__(self, *_: object) -> None: ...
 
     board.inferred = infer
-    monkeypatch.setattr(ssh_device, "open_meter", Opened)
+    monkeypatch.setattr(ssh_device, "board_meter", Opened)
     device = opened(board, energy="/dev/ttyACM0")
     reading = device.measure(model(tmp_path), "onnxruntime", INPUTS)
     device.close()
     assert reading.energy is not None
     assert reading.energy.joules == pytest.approx(0.002)
     assert reading.energy.meter == "bench"
-    assert [job.runs for job in board.jobs[7:]] == [31, 10_031] * 3
+    assert [job.runs for job in board.jobs[7:]] == [31, 10_031] * energy.PAIRS

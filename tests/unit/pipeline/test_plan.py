@@ -191,7 +191,7 @@ def test_plan_of_c_says_why_float_is_not_built() -> None:
 
 def test_plan_of_c_adds_the_recipe_without_which_there_would_be_nothing() -> None:
     names = [str(item.name) for item in plan(_project("dynamic-int8"), load_target("nucleo-l4r5zi"))]
-    assert names == ["float32@c", "dynamic-int8@c", "static-int8@c"]
+    assert names == ["float32@c", "dynamic-int8@c", "static-int8@c", "static-int16@c"]
     names = [str(item.name) for item in plan(_project("pruned+static-int16"), load_target("nucleo-l4r5zi"))]
     assert names == ["float32@c", "pruned+static-int16@c"]
 

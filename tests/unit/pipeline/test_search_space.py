@@ -116,6 +116,41 @@ def test_only_allowed_steps_are_used():
     assert {point["recipe"] for point in drawn(where, 30) if point} == {"float16", "static-int8"}
 
 
+def in_c(allowed=(), **more):
+    asked = project(**more)
+    return Space(project=asked, profiles=(load_target("nucleo-l4r5zi"),), allowed=tuple(allowed), formats=("c",))
+
+
+def test_what_becomes_c_is_always_quantized():
+    presets = {point["recipe"] for point in in_c().presets()}
+    assert {"static-int8", "static-int16", "pruned+static-int8", "qat+static-int8"} <= presets
+    assert not any("float32" in recipe or "dynamic" in recipe or "mixed" in recipe for recipe in presets)
+    points = [point for point in drawn(in_c(), 60) if point]
+    assert len({point_key(point) for point in points}) > 30
+    for point in points:
+        assert not in_c().planned(point, load_target("nucleo-l4r5zi")).not_built
+        assert {"static-int8", "static-int16"} & set(point["recipe"].split("+"))
+    assert {point["settings"].get("static-int8", {}).get("dense") for point in points} >= {"int8", "int4"}
+    # What is settled where a file becomes C is no dimension of the search.
+    quantized = [point["settings"]["static-int8"] for point in points if "static-int8" in point["settings"]]
+    assert {item["elementwise"] for item in quantized} == {"auto"}
+
+
+def test_parameters_of_what_becomes_c_would_have_drawn_the_point():
+    where = in_c()
+    for point in [point for point in (*where.presets(), *drawn(where, 20)) if point]:
+        assert where.draw(optuna.trial.FixedTrial(where.parameters(point))) == point
+
+
+def test_the_step_without_which_there_is_no_c_is_there_whatever_is_allowed():
+    assert {point["recipe"] for point in in_c(["pruned"]).presets()} == {
+        "pruned+static-int8", "static-int8", "static-int16",
+    }  # fmt: skip
+    assert {point["recipe"] for point in in_c(["pruned", "static-int16"]).presets()} == {
+        "pruned+static-int16", "static-int16",
+    }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thinned:
     ratio: float = setting(0.5, doc="", search=(0.25, 0.75))

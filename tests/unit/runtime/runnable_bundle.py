@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import helper
@@ -20,7 +21,9 @@ from unit.runtime.example_models import FLOAT, onnx_model
 TARGET = "raspberrypi4"
 
 
-def runnable(root: Path, version: str, *names: str, wrong_by: float = 0.0, moment: Moment = MOMENT) -> Path:
+def runnable(
+    root: Path, version: str, *names: str, wrong_by: float = 0.0, moment: Moment = MOMENT, **changes: Any
+) -> Path:
     """The ``bundle/`` of a version, signed with the named keys.
 
     Args:
@@ -45,6 +48,7 @@ def runnable(root: Path, version: str, *names: str, wrong_by: float = 0.0, momen
         golden_record=work / "own.json",
         outputs=(TensorSpec(name="image", dtype="float32", shape=(1, 4)),),
         sbom=bill(model_sha256=sha256_bytes(model)),
+        **changes,
     )
 
 

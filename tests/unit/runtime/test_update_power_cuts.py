@@ -6,21 +6,26 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgegen.core.digests import sha256_bytes
 from edgegen_runtime.admission import Rules
 from edgegen_runtime.sealed_bundle import Bundle
 from edgegen_runtime.sources import FolderSource
-from edgegen_runtime.strict import RefusedError
+from edgegen_runtime.strict import RefusedError, UnreachableError
 from edgegen_runtime.update import Slots
 from support.power_cuts import Operation, RecordingDisk, cut_power
+from unit.artifacts import example_bundle
 from unit.artifacts.signed_bundle import SIGNED_ON, signed, signer
 
 RULES = Rules(keys=(signer("a").public,), target="raspberrypi4")
 ROUNDS = 4  # what is lost is drawn anew in each
+_STOPS_AFTER = 21_000  # bytes, of some 31,000: in the middle of the model
 
 
 def _proves(bundle: Bundle) -> None:
@@ -32,9 +37,31 @@ def _new_fails(bundle: Bundle) -> None:
         raise RefusedError("self-test failed")
 
 
+class _Stopping(FolderSource):
+    """Gives small pieces, and stops after so many bytes."""
+
+    def __init__(self, root: Path, left: int) -> None:
+        super().__init__(root)
+        self._left = left
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Any]:
+        with super().open(name) as stream:
+            self._stream = stream
+            yield self
+
+    def read1(self, most: int) -> bytes:
+        piece = self._stream.read1(min(most, self._left, 2000))
+        self._left -= len(piece)
+        return piece
+
+
 @dataclass(frozen=True)
 class Recorded:
-    """A device with two versions, and everything that an update to a third did to its disk until it had booted."""
+    """A device with two versions, and what an update to a third did to its disk until it had booted.
+
+    The source of the update stopped once, and the next install went on from there.
+    """
 
     before: Path
     root: Path
@@ -52,9 +79,14 @@ def fast(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("versions")
-    every = ("0.9.0", "1.0.0", "1.1.0")
-    return {version: signed(root / version, root / "work", "a", version=version) for version in every}
+    """Every version has a model of its own: none is in a slot already."""
+    root, found = tmp_path_factory.mktemp("versions"), {}
+    for number, version in enumerate(("0.9.0", "1.0.0", "1.1.0")):
+        model = root / f"{version}.onnx"
+        model.write_bytes(bytes([number]) * 10_240)
+        bill = example_bundle.bill(model_sha256=sha256_bytes(model.read_bytes()))
+        found[version] = signed(root / version, root / "work", "a", version=version, model=model, sbom=bill)
+    return found
 
 
 def _record(versions: dict[str, Path], root: Path, prove: Callable[[Bundle], None]) -> Recorded:
@@ -65,6 +97,9 @@ def _record(versions: dict[str, Path], root: Path, prove: Callable[[Bundle], Non
         old = slots.boot().bundle.digest
     before = Path(shutil.copytree(device, root / "before"))
     disk = RecordingDisk()
+    with pytest.raises(UnreachableError, match="ends early"):
+        Slots(device, RULES, _proves, disk).install(_Stopping(versions["1.1.0"], _STOPS_AFTER), SIGNED_ON, 60)
+    assert any(path.stat().st_size for path in device.rglob("*.part"))
     new = Slots(device, RULES, _proves, disk).install(FolderSource(versions["1.1.0"]), SIGNED_ON, 60).digest
     Slots(device, RULES, prove, disk).boot()
     return Recorded(before=before, root=device, log=disk.log, old=old, new=new)
@@ -102,6 +137,18 @@ def _comes_up_twice(left: Path, prove: Callable[[Bundle], None], dice: random.Ra
     shutil.rmtree(before)
     shutil.rmtree(again)
     return first
+
+
+def test_an_update_goes_on_after_a_power_cut_at_any_write(versions: dict[str, Path], fast: Path) -> None:
+    """Whatever the cut left in the free slot, the next install makes the new version of it."""
+    recorded, left = _record(versions, fast, _proves), fast / "left"
+    for at in range(len(recorded.log) + 1):
+        cut_power(recorded.before, recorded.root, recorded.log, at, random.Random(at), left)
+        slots = Slots(left, RULES, _proves, RecordingDisk())
+        if slots.boot().bundle.digest != recorded.new:
+            slots.install(FolderSource(versions["1.1.0"]), SIGNED_ON, 60)
+            assert slots.boot().bundle.digest == recorded.new
+        shutil.rmtree(left)
 
 
 class _Careless(RecordingDisk):

@@ -34,7 +34,7 @@ from edgegen.artifacts.layout import (
 )
 from edgegen.core.digests import canonical_json
 from edgegen.core.errors import BuildError
-from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
+from edgegen.core.models import FORMATS, TensorSpec, files_beside
 from edgegen.core.records import write_record
 from edgegen.core.results import Verdict
 from edgegen.core.store import Blob, Store
@@ -102,7 +102,9 @@ class BundleWriter:
             SBOM: self._store.add_bytes(canonical_json(dict(contents.sbom))),
             VERDICTS: self._store.add_bytes(canonical_json(timeless_verdicts(contents.verdicts))),
         }
-        blobs |= {name: self._store.add_file(contents.beside[name]) for name in FILES_BESIDE.get(contents.format, ())}
+        blobs |= {
+            name: self._store.add_file(contents.beside[name]) for name in files_beside(contents.format, contents.beside)
+        }
         if contents.prefill is not None:
             blobs[PREFILL_FILES[contents.format]] = self._store.add_file(contents.prefill)
         manifest = BundleManifest(

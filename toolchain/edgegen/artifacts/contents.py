@@ -28,7 +28,7 @@ from edgegen.artifacts.layout import (
 from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.sealed import Layer, digest_of, read_bounded
 from edgegen.core.errors import IntegrityError, UsageError
-from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
+from edgegen.core.models import FORMATS, TensorSpec, files_beside
 from edgegen.core.records import read_record
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def read_bundle_manifest(data: bytes) -> BundleManifest:
 
 
 def _check_names(layers: Mapping[str, Layer], manifest: BundleManifest) -> None:
-    beside = FILES_BESIDE.get(manifest.format, ())
+    beside = files_beside(manifest.format, layers)
     expected = {*CORE_TYPES, manifest.model, *beside} | (set(layers) & {PREFILL_FILES[manifest.format]})
     if set(layers) != expected:
         raise IntegrityError(

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
+from edgegen.core.models import FILES_BESIDE, FORMATS, ONE_BESIDE, TensorSpec
 from edgegen.core.records import setting
 
 BUNDLE_TYPE = "application/vnd.edgegen.bundle.v1+json"
 EVIDENCE_TYPE = "application/vnd.edgegen.evidence.v1+json"
 TRAINING_TYPE = "application/vnd.edgegen.training.v1+json"
 SIGNATURE_TYPE = "application/vnd.edgegen.signature.v1+json"
+RELEASES_TYPE = "application/vnd.edgegen.releases.v1+json"
+"""Beside bundles in a place, not in one: which of them is current (``release_artifact``)."""
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 """Media type of the files of a signature (``edgegen_runtime.trust`` has their names)."""
 SCHEMA_VERSION = 1
@@ -53,6 +55,7 @@ BESIDE_TYPE = "text/plain"
 
 _BESIDE_TYPES = {
     ".json": "application/json",
+    ".onnx": MODEL_TYPES["onnx"],
     ".svg": "image/svg+xml",
     ".tflite": MODEL_TYPES["litert"],
     ".zip": "application/zip",
@@ -121,6 +124,6 @@ def signature_tag(version: str, key_id: str) -> str:
 def core_media_type(name: str, model_format: str) -> str:
     """The media type of a core file. Raises KeyError for a file that no core has."""
     models = (FORMATS[model_format], PREFILL_FILES[model_format])
-    if name in FILES_BESIDE.get(model_format, ()):
+    if name in (*FILES_BESIDE.get(model_format, ()), *ONE_BESIDE.get(model_format, ())):
         return _BESIDE_TYPES.get(PurePosixPath(name).suffix, BESIDE_TYPE)
     return MODEL_TYPES[model_format] if name in models else CORE_TYPES[name]

@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from edgegen.artifacts.layout import BUNDLE_TYPE
+from edgegen.artifacts.layout import BUNDLE_TYPE, RELEASES_TYPE
 from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.registry_http import BlobAnswer, Http
 from edgegen.artifacts.registry_patience import FAILURES, Attempts
@@ -105,7 +105,9 @@ class LayoutSource:
         found = [] if listed is None else read_index(self.manifest(listed.digest), f"{self.place}, referrers")
         known = {item.digest for item in found} | {digest}
         for item in self._index:
-            if item.media_type == MANIFEST_TYPE and item.digest not in known and self._kind(item) is not None:
+            if item.media_type != MANIFEST_TYPE or item.digest in known:
+                continue
+            if self._kind(item) not in (None, RELEASES_TYPE):
                 manifest = read_manifest(self.manifest(item.digest), item.digest, f"{self.place}, {item.digest}")
                 if manifest.subject == digest:
                     found.append(replace(manifest.descriptor, annotations=item.annotations))

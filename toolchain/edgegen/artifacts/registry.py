@@ -130,8 +130,13 @@ class Registry:
         upload(self._requests, blob, path, self._sessions, self._mount_from)
 
     def put_manifest(self, manifest: Descriptor, data: bytes) -> None:
-        """Hands a manifest over under its digest."""
+        """Hands a manifest over under its digest, and looks whether the registry has it now.
+
+        Docker's registry 2.8 writes manifests in place. A full disk leaves an empty one, which it then takes for the
+        whole when it is given it again, and fails over when it is asked for it.
+        """
         self._put(manifest.digest, manifest, data)
+        self.manifest(manifest.digest)
 
     def tag(self, name: str, manifest: Descriptor, data: bytes) -> None:
         """Makes ``name`` stand for a manifest or index, and looks whether it does."""
@@ -146,6 +151,18 @@ class Registry:
                 expected=manifest.digest,
                 next_step="somebody pushed the same tag at the same time: decide which one counts, and push it again",
             )
+
+    def swap(self, name: str, manifest: Descriptor, data: bytes, before: str | None) -> bool:
+        """As ``tag``, if the name still stands for ``before``. A registry lets us look first: look again after a while.
+
+        Raises:
+            ToolMissingError: as ``tag``.
+        """
+        now = self.find(name)
+        if (None if now is None else now.descriptor.digest) != before:
+            return False
+        self.tag(name, manifest, data)
+        return True
 
     def add_referrers(self, subject: Descriptor, entries: Sequence[Descriptor]) -> None:
         """Enters artifacts whose manifests are there among those about ``subject``; entries of others stay.

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgegen.artifacts.registry_patience import Patience, TooSlowError
+from edgegen.artifacts.registry_patience import BUSY, Patience, TooSlowError
+from edgegen.artifacts.registry_proxy import DENIED, Proxy
 from edgegen.core.errors import IntegrityError, ToolMissingError
 
 _HEAD_BYTES = 1 << 20  # of an answer before its body, "100 Continue" and the like among it
@@ -114,11 +115,15 @@ class Response(http.client.HTTPResponse):
 
 
 class Connection:
-    """One connection, used for one request after another."""
+    """One connection, used for one request after another, directly or through a proxy."""
 
-    def __init__(self, scheme: str, netloc: str, patience: Patience, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, scheme: str, netloc: str, patience: Patience, context: ssl.SSLContext | None, proxy: Proxy | None = None
+    ) -> None:
         self.key = (scheme, netloc)
         self._patience = patience
+        self._context = context
+        self._proxy = proxy
         if scheme == "https":
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
                 netloc, timeout=patience.connect_s, context=context
@@ -145,13 +150,15 @@ class Connection:
     def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | FilePart) -> Response:
         parts = urlsplit(url)
         if self._http.sock is None:
-            self._http.connect()
-            assert self._http.sock is not None
-            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connect()
         sock: socket.socket = self._http.sock
         sock.settimeout(self._patience.window_s)
         size = body.size_bytes if isinstance(body, FilePart) else len(body)
-        lines = [f"{method} {parts.path or '/'}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
+        asked = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        if self._proxy is not None and parts.scheme == "http":
+            # Without TLS there is no tunnel: a proxy is told the whole address, and reads along.
+            asked, headers = f"http://{parts.netloc}{asked}", {**headers, **self._proxy.headers}
+        lines = [f"{method} {asked} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in {"Host": parts.netloc, **headers}.items()]
         if size or method in ("POST", "PUT", "PATCH"):
             lines.append(f"Content-Length: {size}")
@@ -170,14 +177,44 @@ class Connection:
         if isinstance(body, bytes):
             sock.sendall(body)
             return
+        # TLS writes records of 16 KiB: while a body goes out, the kernel may put several into a segment.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         for chunk in _pieces(body):
             # A piece has the whole window to go out: the least rate that is taken from us.
             sock.sendall(chunk)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is left of it goes at once
 
     def _answer(self, sock: socket.socket, method: str) -> Response:
         response = Response(sock, self._patience, method)
         response.begin()
+        if self._proxy is not None and response.status == DENIED:
+            raise self._proxy.refused(response.status, self.key[1])
         return response
+
+    def _connect(self) -> None:
+        if self._proxy is None:
+            self._http.connect()
+            assert self._http.sock is not None
+            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return
+        sock = self._proxy.connect(self._patience.connect_s)
+        self._http.sock = sock  # whatever happens from here on, ``close`` ends it
+        if self._context is not None and self.key[0] == "https":
+            self._tunnel(sock, self._proxy)
+            self._http.sock = self._context.wrap_socket(sock, server_hostname=urlsplit(f"//{self.key[1]}").hostname)
+
+    def _tunnel(self, sock: socket.socket, proxy: Proxy) -> None:
+        """Has the proxy pass bytes on to the server, unread (CONNECT, RFC 9110)."""
+        place = self.key[1] if urlsplit(f"//{self.key[1]}").port is not None else f"{self.key[1]}:443"
+        lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+        lines += [f"{name}: {value}" for name, value in proxy.headers.items()]
+        sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        response = Response(sock, self._patience, "CONNECT")
+        response.begin()
+        if response.status in BUSY:
+            raise ConnectionError(f"{proxy.shown} answers HTTP {response.status}")
+        if response.status != http.client.OK:
+            raise proxy.refused(response.status, place)
 
 
 def _pieces(part: FilePart) -> Iterator[bytes]:

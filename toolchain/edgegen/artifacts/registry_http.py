@@ -19,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from edgegen.artifacts.registry_connection import Connection, FilePart, Response
 from edgegen.artifacts.registry_patience import BUSY, FAILURES, BusyError, Patience
+from edgegen.artifacts.registry_proxy import proxy_for
 from edgegen.artifacts.registry_reference import is_loopback
 from edgegen.artifacts.transfer import Descriptor
 from edgegen.core import VERSION
@@ -220,7 +221,9 @@ class Http:
                 connection.close()
             if self._context is None and parts.scheme == "https":
                 self._context = self._trust.context()
-        return Connection(parts.scheme, parts.netloc, self.patience, self._context)
+        return Connection(
+            parts.scheme, parts.netloc, self.patience, self._context, proxy_for(parts.scheme, parts.netloc)
+        )
 
     def _give_back(self, connection: Connection, response: Response) -> None:
         """Keeps a connection whose answer was read to its end; another's state is not known."""

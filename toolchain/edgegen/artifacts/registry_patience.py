@@ -18,6 +18,8 @@ BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNREACHED = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _PROGRESS_BYTES = 1 << 20
 _NEXT_STEP = "repeat the command when it is back: what has arrived is kept"
+_FAILED = 500
+_FAILED_STEP = "repeat the command later; if it stays so, its storage is damaged, as by a full disk: docs/registry.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class BusyError(Exception):
 
     def __init__(self, status: int, pause_s: float | None) -> None:
         super().__init__(f"HTTP {status}")
+        self.status = status
         self.pause_s = pause_s
 
 
@@ -91,11 +94,12 @@ class Attempts:
             self._failures, self._reached = 0, done_bytes
         self._failures += 1
         if self._failures >= self._patience.attempts:
+            failed = isinstance(error, BusyError) and error.status == _FAILED
             raise ToolMissingError(
-                f"the place did not answer in {self._failures} attempts",
+                f"the place {'failed' if failed else 'did not answer'} in {self._failures} attempts",
                 where=self._place,
                 got=error or type(error).__name__,
-                next_step=_NEXT_STEP,
+                next_step=_FAILED_STEP if failed else _NEXT_STEP,
             ) from error
         time.sleep(self._pause(error))
 

@@ -1,6 +1,9 @@
 """Uploads of blobs: one request for small ones, resumable sessions for large ones.
 
-A session's address is kept on disk after each part, so that another run may ask how far it came and go on. Whether
+A large blob goes whole in one request at first, as skopeo and docker send it: a registry that syncs its disk after
+each request would keep us waiting after each part. Once that was cut, or refused as too large, the rest goes in parts.
+
+A session's address is kept on disk from its beginning, so that another run may ask how far it came and go on. Whether
 it can is the registry's doing: the specification has it (``Range`` of a GET on the session); Docker's registry 2.8
 ends a session whose part was cut, and then the blob begins anew.
 """
@@ -25,13 +28,15 @@ from edgegen.core.store import MAX_MANIFEST_BYTES, unwritable
 from edgegen.core.whole_file import replace_file
 
 PART_BYTES = 64 << 20
-"""Of a large blob in one request: proxies refuse bodies beyond some 100 MB."""
+"""Of a large blob in one request after a failure: what is lost by another, where a registry keeps whole parts alone;
+and some proxies refuse bodies beyond 100 MB."""
 
 SMALL_BYTES = 4 << 20
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
 _MAX_NOTE_BYTES = 64 << 10
 _MOST_SESSIONS = 8  # opened for one blob in one run
+_TOO_LARGE = 413
 
 
 class Sessions:
@@ -77,8 +82,9 @@ def upload(requests: Requests, blob: Descriptor, path: Path, sessions: Sessions,
     """
     attempts = requests.attempts()
     location = sessions.find(requests.place, blob.digest)
+    part_bytes = blob.size_bytes if location is None else PART_BYTES
     for _ in range(_MOST_SESSIONS):
-        session = _Session(requests, blob, path, sessions)
+        session = _Session(requests, blob, path, sessions, part_bytes)
         while True:
             try:
                 if session.run(location, mount_from):
@@ -90,6 +96,7 @@ def upload(requests: Requests, blob: Descriptor, path: Path, sessions: Sessions,
                 if location is not None and session.location is None and isinstance(error, BusyError):
                     break  # some registries fail over an earlier run's session that they have lost
                 location = session.location or location
+                session.part_bytes = part_bytes = PART_BYTES
         sessions.forget(requests.place, blob.digest)
         location = None
         attempts.failed(ConnectionError("the registry lost an upload"), session.done_bytes)
@@ -99,12 +106,13 @@ def upload(requests: Requests, blob: Descriptor, path: Path, sessions: Sessions,
 class _Session:
     """One upload session of one blob."""
 
-    def __init__(self, requests: Requests, blob: Descriptor, path: Path, sessions: Sessions) -> None:
+    def __init__(self, requests: Requests, blob: Descriptor, path: Path, sessions: Sessions, part_bytes: int) -> None:
         self._requests = requests
         self._blob = blob
         self._path = path
         self._sessions = sessions
-        self._part_bytes = PART_BYTES
+        self._least_bytes = 0  # of a part, as the registry asks for
+        self.part_bytes = part_bytes
         self.location: str | None = None
         self.done_bytes = 0
 
@@ -121,12 +129,15 @@ class _Session:
         whole = self._blob.size_bytes
         if whole - self.done_bytes > SMALL_BYTES:
             while self.done_bytes < whole:
-                size = min(self._part_bytes, whole - self.done_bytes)
+                size = min(max(self.part_bytes, self._least_bytes), whole - self.done_bytes)
                 part = FilePart(path=self._path, start=self.done_bytes, size_bytes=size)
                 span = {"Content-Range": f"{part.start}-{part.start + size - 1}", **_OCTETS}
                 reply = self._reply("PATCH", self._at(), span, part)
                 if reply.status in (404, 416):
                     return False
+                if reply.status == _TOO_LARGE and self.part_bytes > PART_BYTES:
+                    self.part_bytes = PART_BYTES  # what stands before the registry has refused it: nothing was taken
+                    continue
                 if reply.status not in (200, 202, 204):
                     raise self._requests.unexpected(reply.status, reply.body, "a part of a file")
                 self.done_bytes += size
@@ -145,7 +156,7 @@ class _Session:
             raise self._requests.unexpected(reply.status, reply.body, "an upload")
         least = reply.header("OCI-Chunk-Min-Length") or ""
         if least.isascii() and least.isdecimal() and len(least) < 12:
-            self._part_bytes = max(self._part_bytes, int(least))
+            self._least_bytes = int(least)
         self.done_bytes = 0
         self._goes_on(reply, from_range=False)
         return False

@@ -1,8 +1,8 @@
 """Metadata that says which bundle is current for which device (The Update Framework 1.0, written by python-tuf).
 
-A folder ``metadata/`` and a folder ``targets/``, as any web server serves them. A release is one small record,
-``<target>/<channel>/<name>.json``, that names a bundle's digest. Who may write it: the role of a device family, which
-the role ``targets`` delegates to. ``snapshot`` and ``timestamp`` say that all of it is of one moment, and which.
+A folder ``metadata/`` and a folder ``targets/``, as any web server serves them. What is released says a small record
+(``release_records``). Who may write it: the role of a device family, which the role ``targets`` delegates to.
+``snapshot`` and ``timestamp`` say that all of it is of one moment, and which.
 """
 
 from __future__ import annotations
@@ -27,24 +27,21 @@ from tuf.api.metadata import (
     MetaFile,
     Root,
     Snapshot,
-    TargetFile,
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from edgegen.artifacts.keys import Signer
-from edgegen.artifacts.policy import TrustedKey, check_version
-from edgegen.artifacts.verify import Verified
-from edgegen.core.digests import canonical_json, sha256_bytes
+from edgegen.artifacts.policy import TrustedKey
+from edgegen.artifacts.release_records import MAX_METADATA_BYTES, METADATA, TARGETS
+from edgegen.core.digests import sha256_bytes
 from edgegen.core.errors import BuildError, UsageError
+from edgegen.core.given_file import read_file
 from edgegen.core.whole_file import replace_file
 from edgegen_runtime.public_keys import PublicKey
 
-METADATA, TARGETS = "metadata", "targets"
 ROLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +55,10 @@ class Days:
 
 
 class Releases:
-    """The metadata in a folder, for those who sign them.
+    """The metadata in a folder, for those who sign them; ``now`` is when that is, UTC."""
 
-    Args:
-        now: when what is written is signed, UTC.
-    """
-
-    def __init__(self, place: Path, now: datetime, days: Days | None = None) -> None:
-        self._place = place
+    def __init__(self, folder: Path, now: datetime, days: Days | None = None) -> None:
+        self.folder = folder
         self._now = now
         self._days = days or Days()
 
@@ -79,8 +72,8 @@ class Releases:
         Raises:
             UsageError: there is a repository already, or more root keys are asked for than there are.
         """
-        if self._versions("root"):
-            raise UsageError("there are releases already", where=str(self._place))
+        if self.versions("root"):
+            raise UsageError("there are releases already", where=str(self.folder))
         keys = {signer.public.key_id: signer for signer in root}
         if not 1 <= threshold <= len(keys):
             raise UsageError("the threshold does not fit the root keys", got=threshold, expected=f"1 to {len(keys)}")
@@ -94,6 +87,18 @@ class Releases:
         self._save("targets", Metadata(Targets(expires=self._until(self._days.targets))), [targets])
         self.publish(online)
 
+    def take_root(self, file: Path) -> None:
+        """Begins a folder that others' releases come into, from the root metadata that are trusted.
+
+        Raises:
+            UsageError: they cannot be read, or are not signed by their own keys.
+        """
+        data = _bytes(file)
+        root = _parsed(data, file, Root)
+        if not root.signed.get_verification_result("root", root.signed_bytes, root.signatures).verified:
+            raise UsageError("the root metadata are not signed by their own keys", where=str(file))
+        self.write(self.folder / METADATA / f"{root.signed.version}.root.json", data)
+
     def delegate(self, family: str, keys: Sequence[TrustedKey], patterns: Sequence[str], targets: Signer) -> None:
         """Lets keys release for the targets that fit the patterns, in place of the keys that the family had.
 
@@ -104,7 +109,7 @@ class Releases:
             raise UsageError("not a name for a device family", got=family[:80], expected="small letters, digits and -")
         if not keys or not patterns or any("/" in pattern for pattern in patterns):
             raise UsageError("a family has keys and patterns of target names", got=", ".join(patterns)[:200])
-        role = self._role("targets", Targets)
+        role = self.role("targets", Targets)
         delegated = {item.key.key_id: _public(item.key) for item in keys}
         known = role.signed.delegations or Delegations(keys={}, roles={})
         roles = {**(known.roles or {})}
@@ -120,51 +125,11 @@ class Releases:
         role.signed.delegations = Delegations(
             keys={keyid: key for keyid, key in every.items() if keyid in used}, roles=roles
         )
-        self._renew("targets", role, [targets])
-
-    def add(self, family: str, verified: Verified, channel: str, signer: Signer) -> str:
-        """Makes a bundle the current one of its name, target and channel. Returns the record's path.
-
-        Raises:
-            UsageError: no such family, a name that does not do, or another key than the family's.
-            IntegrityError: the version is older than the one that is current.
-        """
-        manifest = verified.manifest
-        path = release_path(manifest.target, channel, manifest.name)
-        role = self._family(family)
-        record = canonical_json(
-            {
-                "schema_version": 1,
-                "name": manifest.name,
-                "version": manifest.version,
-                "target": manifest.target,
-                "channel": channel,
-                "digest": verified.digest,
-            }
-        )
-        current = role.signed.targets.get(path)
-        if current is not None:
-            check_version(manifest.version, str(current.unrecognized_fields["custom"]["version"]))
-        item = TargetFile.from_data(path, record, ["sha256"])
-        item.unrecognized_fields["custom"] = {"version": manifest.version}
-        role.signed.targets[path] = item
-        self._check_paths(family, path)
-        name = f"{sha256_bytes(record)}.{Path(path).name}"
-        self._write(self._place / TARGETS / Path(path).parent / name, record)
-        self._renew(family, role, [signer])
-        return path
-
-    def remove(self, family: str, path: str, signer: Signer) -> None:
-        """Takes a release back. Devices that have it keep it until they are given a newer one. Raises UsageError."""
-        role = self._family(family)
-        if path not in role.signed.targets:
-            raise UsageError("there is no such release", where=str(self._place), got=path)
-        del role.signed.targets[path]
-        self._renew(family, role, [signer])
+        self.sign_again("targets", role, [targets])
 
     def renew(self, name: str, signer: Signer) -> None:
         """Signs ``targets`` or a family once more, before its time is over. Raises UsageError."""
-        self._renew(name, self._role("targets", Targets) if name == "targets" else self._family(name), [signer])
+        self.sign_again(name, self.role("targets", Targets) if name == "targets" else self.family(name), [signer])
 
     def rekey(self, name: str, keys: Sequence[TrustedKey], threshold: int, root: Sequence[Signer]) -> None:
         """Gives a role other keys: after a loss, or in good time. Whatever the role signed must be signed anew then.
@@ -180,8 +145,8 @@ class Releases:
         fresh = {item.key.key_id: item for item in keys}
         if not 1 <= threshold <= len(fresh):
             raise UsageError("the threshold does not fit the keys", got=threshold, expected=f"1 to {len(fresh)}")
-        role = self._role("root", Root)
-        before = self._role("root", Root)
+        role = self.role("root", Root)
+        before = self.role("root", Root)
         for keyid in list(role.signed.roles[name].keyids):
             role.signed.revoke_key(keyid, name)
         for item in fresh.values():
@@ -202,19 +167,22 @@ class Releases:
             online: the keys of snapshot and timestamp; one where they have the same.
 
         Raises:
-            UsageError: a key of one of the two is missing; nothing is written.
+            UsageError: a key of one of the two is missing, or a role was signed by keys that it has no longer; nothing
+                is written.
         """
-        meta = {f"{name}.json": MetaFile(self._role(name, Targets).signed.version) for name in self._signing_roles()}
-        versions = self._versions("snapshot")
+        for name in self.signing_roles():
+            self._check_signed(name, self.role(name, Targets), f"edgegen release renew … {name}, with a key of its own")
+        meta = {f"{name}.json": MetaFile(self.role(name, Targets).signed.version) for name in self.signing_roles()}
+        versions = self.versions("snapshot")
         snapshot = Snapshot(
             version=(versions[-1] if versions else 0) + 1, expires=self._until(self._days.snapshot), meta=meta
         )
-        stamp = self._place / METADATA / "timestamp.json"
-        earlier = self._read(stamp, Timestamp).signed.version if stamp.exists() else 0
+        stamp = self.folder / METADATA / "timestamp.json"
+        earlier = read_metadata(stamp, Timestamp).signed.version if stamp.exists() else 0
         timestamp = Timestamp(
             version=earlier + 1, expires=self._until(self._days.timestamp), snapshot_meta=MetaFile(snapshot.version)
         )
-        keys = self._role("root", Root).signed.roles
+        keys = self.role("root", Root).signed.roles
         ready = {}
         for name, role in (("snapshot", Metadata(snapshot)), ("timestamp", Metadata(timestamp))):
             own = [signer for signer in online if signer.public.key_id in keys[name].keyids]
@@ -225,49 +193,53 @@ class Releases:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _signing_roles(self) -> list[str]:
-        delegations = self._role("targets", Targets).signed.delegations
+    def signing_roles(self) -> list[str]:
+        """``targets`` and every family that has signed something."""
+        delegations = self.role("targets", Targets).signed.delegations
         families = [] if delegations is None else list(delegations.roles or {})
-        return ["targets", *(name for name in families if self._versions(name))]
+        return ["targets", *(name for name in families if self.versions(name))]
 
-    def _family(self, name: str) -> Metadata[Targets]:
+    def family(self, name: str) -> Metadata[Targets]:
         """A family's newest metadata; fresh ones where it has none yet."""
-        delegations = self._role("targets", Targets).signed.delegations
+        delegations = self.role("targets", Targets).signed.delegations
         if delegations is None or name not in (delegations.roles or {}):
             raise UsageError("there is no such device family", got=name[:80], next_step="edgegen release delegate")
-        if self._versions(name):
-            return self._role(name, Targets)
+        if self.versions(name):
+            return self.role(name, Targets)
         return Metadata(Targets(expires=self._now))
 
-    def _check_paths(self, family: str, path: str) -> None:
-        delegations = self._role("targets", Targets).signed.delegations
+    def versions(self, name: str) -> list[int]:
+        """Versions of a role's metadata that lie here, in order."""
+        found = (path.name.split(".", 1)[0] for path in (self.folder / METADATA).glob(f"*.{name}.json"))
+        return sorted(int(number) for number in found if number.isdecimal())
+
+    def role(self, name: str, kind: type[Any]) -> Metadata[Any]:
+        """A role's newest metadata. Raises UsageError if there are none, or of another kind."""
+        versions = self.versions(name)
+        if not versions:
+            raise UsageError("there are no releases", where=str(self.folder), next_step="edgegen release init")
+        return read_metadata(self.folder / METADATA / f"{versions[-1]}.{name}.json", kind)
+
+    def record_file(self, path: str, sha256: str) -> Path:
+        """Where a record lies."""
+        return self.folder / TARGETS / Path(path).parent / f"{sha256}.{Path(path).name}"
+
+    def check_path(self, family: str, path: str) -> None:
+        """Raises UsageError if the family may not speak for a record's target."""
+        delegations = self.role("targets", Targets).signed.delegations
         role = None if delegations is None else (delegations.roles or {}).get(family)
         if role is None or not role.is_delegated_path(path):
             raise UsageError("the family may not release for that target", got=path, expected=family)
 
-    def _versions(self, name: str) -> list[int]:
-        found = (path.name.split(".", 1)[0] for path in (self._place / METADATA).glob(f"*.{name}.json"))
-        return sorted(int(number) for number in found if number.isdecimal())
-
-    def _role(self, name: str, kind: type[Any]) -> Metadata[Any]:
-        versions = self._versions(name)
-        if not versions:
-            raise UsageError("there are no releases", where=str(self._place), next_step="edgegen release init")
-        return self._read(self._place / METADATA / f"{versions[-1]}.{name}.json", kind)
-
-    def _read(self, path: Path, kind: type[Any]) -> Metadata[Any]:
-        try:
-            found: Metadata[Any] = Metadata.from_bytes(path.read_bytes())
-        except (OSError, DeserializationError, RepositoryError) as error:
-            raise UsageError("metadata cannot be read", where=str(path), got=error) from error
-        if not isinstance(found.signed, kind):
-            raise UsageError("metadata of another kind", where=str(path), got=type(found.signed).__name__)
-        return found
-
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def _renew(self, name: str, role: Metadata[Targets], signers: Sequence[Signer]) -> None:
-        role.signed.version = max(self._versions(name), default=0) + 1
+    def write_record(self, path: str, record: bytes) -> None:
+        """Puts a record where its hash is part of the name, so that no reader meets one that is being changed."""
+        self.write(self.record_file(path, sha256_bytes(record)), record)
+
+    def sign_again(self, name: str, role: Metadata[Targets], signers: Sequence[Signer]) -> None:
+        """Writes the next version of a role. Raises UsageError if the keys are not the role's."""
+        role.signed.version = max(self.versions(name), default=0) + 1
         role.signed.expires = self._until(self._days.targets)
         self._save(name, role, signers)
 
@@ -276,22 +248,23 @@ class Releases:
         self._check_signed(name, signed)
         self._write_role(name, signed)
 
-    def _check_signed(self, name: str, signed: Metadata[Any]) -> None:
+    def _check_signed(self, name: str, signed: Metadata[Any], fix: str = "sign with the role's own key") -> None:
         """What a device would refuse is not written."""
         if name == "root":
             above: Any = signed.signed
         elif name in TOP_LEVEL_ROLE_NAMES:
-            above = self._role("root", Root).signed
+            above = self.role("root", Root).signed
         else:
-            above = self._role("targets", Targets).signed
+            above = self.role("targets", Targets).signed
         if not above.get_verification_result(name, signed.signed_bytes, signed.signatures).verified:
-            raise UsageError("the key is not one of the role", where=name, next_step="sign with the role's own key")
+            raise UsageError("the key is not one of the role", where=name, next_step=fix)
 
     def _write_role(self, name: str, signed: Metadata[Any]) -> None:
         file = f"{name}.json" if name == "timestamp" else f"{signed.signed.version}.{name}.json"
-        self._write(self._place / METADATA / file, signed.to_bytes(JSONSerializer(compact=True)))
+        self.write(self.folder / METADATA / file, signed.to_bytes(JSONSerializer(compact=True)))
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes) -> None:
+        """Puts a file in its place whole. Raises BuildError."""
         try:
             replace_file(path, data)
         except OSError as error:
@@ -301,12 +274,24 @@ class Releases:
         return self._now + timedelta(days=days)
 
 
-def release_path(target: str, channel: str, name: str) -> str:
-    """Where the record of a release lies. Raises UsageError for a part that is no plain name."""
-    for part in (target, channel, name):
-        if not PART.fullmatch(part):
-            raise UsageError("not a name for a release", got=part[:80], expected="letters, digits and . _ + -")
-    return f"{target}/{channel}/{name}.json"
+def read_metadata(path: Path, kind: type[Any]) -> Metadata[Any]:
+    """Metadata in a file, their signatures not looked at. Raises UsageError: unreadable, or of another kind."""
+    return _parsed(_bytes(path), path, kind)
+
+
+def _parsed(data: bytes, path: Path, kind: type[Any]) -> Metadata[Any]:
+    """As ``read_metadata``, of bytes that were read already."""
+    try:
+        found: Metadata[Any] = Metadata.from_bytes(data)
+    except RepositoryError as error:
+        raise UsageError("metadata cannot be read", where=str(path), got=error) from error
+    if not isinstance(found.signed, kind):
+        raise UsageError("metadata of another kind", where=str(path), got=type(found.signed).__name__)
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    return read_file(path, "a metadata file", limit_bytes=MAX_METADATA_BYTES)
 
 
 def _signed(role: Metadata[Any], signers: Sequence[Signer]) -> Metadata[Any]:

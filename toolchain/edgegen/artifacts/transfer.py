@@ -136,6 +136,9 @@ class Destination(Protocol):
     def tag(self, name: str, manifest: Descriptor, data: bytes) -> None:
         """Makes ``name`` stand for a manifest or index."""
 
+    def swap(self, name: str, manifest: Descriptor, data: bytes, before: str | None) -> bool:
+        """As ``tag``, if the name still stands for the digest ``before`` (None: for nothing). False if it does not."""
+
 
 def digest_of_bytes(data: bytes) -> str:
     """``sha256:<hex>``."""
@@ -193,12 +196,12 @@ def read_descriptor(table: Mapping[str, Any], where: str) -> Descriptor:
     )
 
 
-def read_manifest(data: bytes, digest: str, where: str) -> Manifest:
+def read_manifest(data: bytes, digest: str, where: str, *, most_layers: int = MAX_LAYERS) -> Manifest:
     """An artifact's manifest as a stranger wrote it, every name, count and size within bounds.
 
     Raises:
         IntegrityError: another digest, not an artifact, a title that is no plain file name, two files of one name, or
-            more than 64 layers.
+            more layers than it may have.
     """
     _check_size(len(data), where)
     table = strict_json(checked_bytes(data, digest, "a manifest", where), where)
@@ -207,9 +210,9 @@ def read_manifest(data: bytes, digest: str, where: str) -> Manifest:
         raise IntegrityError("this is no OCI artifact", where=where, got=repr(kind)[:160], expected=BUNDLE_TYPE)
     if not isinstance(config, dict) or not _are_tables(layers):
         raise IntegrityError("a manifest has no config or no layers", where=where)
-    if len(layers) > MAX_LAYERS:
+    if len(layers) > most_layers:
         raise IntegrityError(
-            "a manifest has too many layers", where=where, got=len(layers), expected=f"<= {MAX_LAYERS}"
+            "a manifest has too many layers", where=where, got=len(layers), expected=f"<= {most_layers}"
         )
     return Manifest(
         descriptor=Descriptor(digest=digest, size_bytes=len(data), media_type=MANIFEST_TYPE, artifact_type=kind),

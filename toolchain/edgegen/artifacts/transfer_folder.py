@@ -76,3 +76,12 @@ class FolderDestination:
         self._store.add_bytes(data)
         kind = json.loads(data).get("artifactType")
         self._store.tag({**manifest.table(), **({"artifactType": kind} if kind else {})}, name)
+
+    def swap(self, name: str, manifest: Descriptor, data: bytes, before: str | None) -> bool:
+        """As ``tag``, if the name still stands for ``before``; nobody else can swap in between."""
+        with locked(self._root / _LOCK):
+            now = self.find(name)
+            if (None if now is None else now.descriptor.digest) != before:
+                return False
+            self.tag(name, manifest, data)
+            return True

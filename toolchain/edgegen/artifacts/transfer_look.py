@@ -8,18 +8,10 @@ from typing import Any
 from edgegen.artifacts.contents import MAX_DOCUMENT_BYTES, MAX_RESULT_BYTES, read_bundle_manifest
 from edgegen.artifacts.layout import EVIDENCE_TYPE, MANIFEST, SBOM, SIGNATURE_TYPE, TRAINING_TYPE, VERDICTS
 from edgegen.artifacts.parse import strict_json
-from edgegen.artifacts.registry_patience import FAILURES, Attempts, Patience
-from edgegen.artifacts.transfer import (
-    TARGET,
-    Descriptor,
-    Manifest,
-    Source,
-    checked_bytes,
-    is_index,
-    read_index,
-)
+from edgegen.artifacts.registry_patience import Patience
+from edgegen.artifacts.transfer import TARGET, Descriptor, Manifest, Source, is_index, read_index
 from edgegen.artifacts.transfer_parts import Found, find_bundle
-from edgegen.core.errors import IntegrityError
+from edgegen.artifacts.transfer_small import read_small
 from edgegen.core.records import write_record
 from edgegen.core.store import INDEX_TYPE
 from edgegen_runtime.envelope import MAX_ENVELOPE_BYTES
@@ -61,6 +53,12 @@ def look(source: Source, reference: str, target: str | None, patience: Patience)
     return document
 
 
+def bill_of(source: Source, digest: str, patience: Patience) -> dict[str, Any]:
+    """The bill of materials of the bundle with that core. Raises as ``look`` does."""
+    found = find_bundle(source, digest, None)
+    return strict_json(_Reader(source, patience).document(found.core, SBOM, MAX_DOCUMENT_BYTES), SBOM)
+
+
 def _bundle(source: Source, found: Found, patience: Patience) -> dict[str, Any]:
     read = _Reader(source, patience)
     manifest = read_bundle_manifest(read.document(found.core, MANIFEST, MAX_DOCUMENT_BYTES))
@@ -96,21 +94,7 @@ class _Reader:
 
     def document(self, manifest: Manifest, title: str, limit_bytes: int) -> bytes:
         """The bytes of a file. Raises IntegrityError: missing, too large, or not what its digest says."""
-        blob = manifest.layers.get(title)
-        if blob is None or blob.size_bytes > limit_bytes:
-            raise IntegrityError(
-                "a file is missing or larger than it may be",
-                where=f"{self._source.place}, {title}",
-                expected=f"<= {limit_bytes} bytes",
-            )
-        attempts = Attempts(self._patience, self._source.place)
-        while True:
-            try:
-                with self._source.blob(blob, 0) as stream:
-                    data = b"".join(map(bytes, stream.chunks()))
-                return checked_bytes(data, blob.digest, "a file", f"{self._source.place}, {title}")
-            except FAILURES as error:
-                attempts.failed(error)
+        return read_small(self._source, manifest.layers.get(title), title, limit_bytes, self._patience)
 
 
 def _signature(signature: Manifest, found: Found, read: _Reader) -> dict[str, Any]:

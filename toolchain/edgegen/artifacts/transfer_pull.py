@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from edgegen.artifacts.sealed import read_bounded
 from edgegen.artifacts.transfer import MAX_ARTIFACT_BYTES, Descriptor, Source
 from edgegen.artifacts.transfer_parts import Found, check_target, find_bundle
 from edgegen.artifacts.transfer_staging import Staging, staged
-from edgegen.artifacts.verify import verify
+from edgegen.artifacts.verify import Verified, verify
 from edgegen.core.digests import canonical_json
 from edgegen.core.errors import IntegrityError
 from edgegen.core.ports import Progress
@@ -45,10 +45,16 @@ def pull(
     progress: Progress,
     patience: Patience,
     max_bytes: int = MAX_ARTIFACT_BYTES,
+    admit: Callable[[Verified], object] | None = None,
+    prove: Callable[[Path], object] | None = None,
 ) -> Pulled:
     """The bundle of a tag or digest in ``out``: ``bundle/`` (an OCI layout) and ``files/`` (the core's, by name).
 
     Whatever bundle was there is replaced as a whole, and only by one that holds.
+
+    Args:
+        admit: is told of the bundle once its bytes hold, and may refuse it by an error: whom to trust is for others.
+        prove: is shown the whole and verified bundle before it takes its place, and may refuse it by an error.
 
     Raises:
         UsageError: the tag stands for several targets and none was given, or ``out`` holds something else.
@@ -80,6 +86,10 @@ def pull(
             staging.remove()
             raise
         progress.say(f"verified {verified.digest}")
+        if admit is not None:
+            admit(verified)
+        if prove is not None:
+            prove(staging.bundle)
         staging.place(dict(found.core.layers))
     return Pulled(
         digest=verified.digest,

@@ -6,6 +6,7 @@ This proves that the bundle is whole and consistent, and that signatures in it a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from edgegen.artifacts import cosign
 from edgegen.artifacts.contents import check_core, check_evidence, check_files_beside, check_training
 from edgegen.artifacts.layout import (
+    BUNDLE_DIR,
     BUNDLE_TYPE,
     ENVELOPE_TYPE,
     EVIDENCE_TYPE,
@@ -110,6 +112,26 @@ def verify(bundle_dir: Path, *, hashed: Collection[str] = ()) -> Verified:
         checked=tuple(checked),
         subjects=subjects,
         claims=claims,
+    )
+
+
+def bundle_folder(path: Path) -> Path:
+    """The bundle that a person names: a build's folder with ``bundle/`` inside, or that folder itself.
+
+    Raises:
+        UsageError: there is none, as after a build that failed.
+    """
+    inside = path / BUNDLE_DIR
+    if inside.is_dir():
+        return inside
+    if any(os.path.lexists(path / name) for name in ("oci-layout", "index.json", "blobs")):
+        return path
+    raise UsageError(
+        "there is no bundle",
+        where=str(path),
+        got="a folder without bundle/" if path.is_dir() else "no folder",
+        expected="a build's folder, or the bundle/ inside it",
+        next_step="edgegen build --target NAME: a build that does not end with 0 leaves no bundle",
     )
 
 

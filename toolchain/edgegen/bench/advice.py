@@ -15,7 +15,7 @@ from edgegen.bench.choose import choose, outcome
 from edgegen.bench.predict import predict
 from edgegen.bench.wording import figure, finding, named
 from edgegen.core.budgets import RESOURCES, Budget
-from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError
+from edgegen.core.errors import BudgetError, BuildError, ExitCode, StorageError, ToolMissingError
 from edgegen.core.ports import CostProbe, QualityProbe
 from edgegen.core.results import Candidate, CandidateStatus, CountedCost, MeasuredLatency, Verdict
 from edgegen.core.targets import INSTRUCTION_CLASSES, TargetProfile
@@ -95,7 +95,8 @@ def weigh(
     Args:
         cost: counts by name: ``instructions``, ``instructions_median``, ``bytes_loaded``, ``bytes_stored``, the classes
             of ``INSTRUCTION_CLASSES``, ``peak_ram_bytes``; where there is a clock ``p50_ns``, ``p90_ns``, ``p99_ns``
-            and ``runs``. None: there is no device, for the reason in ``missing``.
+            and ``runs``; of a firmware ``size_bytes`` (what the model adds to it), ``flash_bytes``, ``arena_bytes`` and
+            ``stack_bytes``. None: there is no device, for the reason in ``missing``.
         quality: figures against the float model, by metric and statistic.
         budgets: as ``told_by_probes`` gives them.
     """
@@ -166,13 +167,19 @@ def _tried(
         raise
     except BuildError as error:
         return Candidate(status="failed", why_rejected=error.paragraph(), **known)
+    except BudgetError as error:  # the device cannot hold its firmware
+        return Candidate(status="rejected", why_rejected=error.paragraph(), **known)
     counted = _counted(counts)
+    known["size_bytes"] = counts.get("size_bytes", known["size_bytes"])
     return Candidate(
         status="eligible",
         why_rejected="",
         peak_ram_bytes=counts.get("peak_ram_bytes"),
+        arena_bytes=counts.get("arena_bytes"),
+        flash_bytes=counts.get("flash_bytes"),
+        stack_bytes=counts.get("stack_bytes"),
         counted=counted,
-        predicted=predict(counted, profile, weight_bytes=offered.path.stat().st_size),
+        predicted=predict(counted, profile, weight_bytes=known["size_bytes"]),
         measured=_measured(counts, profile),
         quality={"paired": figures},
         **known,

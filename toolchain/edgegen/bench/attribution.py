@@ -1,14 +1,13 @@
 """Why a figure moved between two builds: operators, passes, settings, tools and data that changed, first cause first.
 
-Only counts can be taken apart exactly, for they add up: what the operators moved and what no operator explains make the
-whole. A model file that is the same byte for byte cannot have moved anything, so then the runtime, the emulator or the
-core did. Where both changed, operators that came, went or became another kernel are the model's; those that are there
-on both sides and cost another number are the runtime's.
+Only counts can be taken apart exactly, for they add up: what the operators moved and what the runtime does outside them
+make the whole. A model file that is the same byte for byte cannot have moved anything, so then the runtime, the
+emulator or the core did. Where both changed, operators that came, went or became another kernel are the model's; those
+that are there on both sides and cost another number are the runtime's.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from edgegen.bench.operators_matched import Matched, match_operators
 from edgegen.bench.sides import MADE_FROM, Side
 
-Kind = Literal["candidate", "operator", "core", "tool", "step", "setting", "data", "version"]
+Kind = Literal["candidate", "operator", "operators", "runtime", "core", "tool", "step", "setting", "data", "version"]
 
 _RUNTIME_TOOLS = {
     "onnxruntime": ("onnxruntime",),
@@ -24,9 +23,8 @@ _RUNTIME_TOOLS = {
     "executorch": ("executorch",),
 }
 _RUNNING_TOOLS = ("qemu", "plugin", "runner", "guest-libraries", "edgegen_runtime", "null", "driver", "kernels")
-# What an operator's figure may differ by although nothing changed: the profiler's own part is taken off by its least.
+# What an operator's figure may differ by although its work is equal: its memory lies elsewhere on the heap.
 _NOISE, _NOISE_RATIO = 600, 0.01
-_MOST_SHIFT = 1000
 _ENVIRONMENTS_RATIO = 0.005  # counts of equal work differ by up to this much between environments
 
 
@@ -107,28 +105,39 @@ def _candidate(old: Side, new: Side, moved: float) -> Cause:
 def _of_counts(old: Side, new: Side, moved: float, notes: list[str]) -> list[Cause]:
     """The change of the instructions by cause."""
     running = _running(old, new)
-    matched = match_operators(old.operators, new.operators)
-    shift = _common_shift(matched)
+    told = bool(old.operators and new.operators)
+    matched = match_operators(old.operators, new.operators) if told else []
     if moved and abs(moved) <= _ENVIRONMENTS_RATIO * old.figures["instructions"]:
         notes.append("a change of up to 0.5 % may be the environment's: counts of equal work differ by that much")
-    if not old.operators or not new.operators:
-        notes.append("the operators were not counted one by one on both sides: ONNX files under emulation are")
+    if not told:
+        notes.append("the operators were not counted one by one on both sides: models under emulation are")
     if old.model_sha256 is not None and old.model_sha256 == new.model_sha256:
         if running and moved:
             return [_joint(running, moved, matched)]
-        return _in_place(matched, shift)
-    if not running:
-        return [*_structure(matched), *_in_place(matched, shift)]
-    own = [item for item in matched if item.same and _beyond_noise(item, shift)]
-    environment = float(sum(item.moved - shift for item in own))
-    return [*_structure(matched), *([_joint(running, environment, own)] if own else [])]
+        parts = _in_place(matched)
+    elif not running:
+        parts = [*_structure(matched), *_in_place(matched)]
+    else:
+        own = [item for item in matched if item.same and _beyond_noise(item)]
+        environment = float(sum(item.moved for item in own))
+        parts = [*_structure(matched), *([_joint(running, environment, own)] if own else [])]
+    return [*parts, *(_rest(old, new, matched, parts) if told else [])]
 
 
-def _common_shift(matched: Sequence[Matched]) -> int:
-    """What all operators of one side are off by: what the cheapest took is taken off every one of them."""
-    moved = [item.moved for item in matched if item.same]
-    shift = statistics.median_low(moved) if len(moved) > 2 else 0
-    return shift if abs(shift) <= _MOST_SHIFT else 0
+def _rest(old: Side, new: Side, matched: Sequence[Matched], parts: Sequence[Cause]) -> list[Cause]:
+    """What is no operator's, and what operators moved by too little to be a cause: both known to the instruction."""
+    before, after = (
+        side.figures["instructions"] - sum(item.instructions for item in side.operators) for side in (old, new)
+    )
+    found = []
+    if after != before:
+        said = f"the runtime takes {before:,.0f} outside the operators before, {after:,.0f} now"
+        found.append(Cause(kind="runtime", name="outside the operators", said=said, moved=after - before))
+    little = sum(item.moved for item in matched) - sum(part.moved or 0.0 for part in parts)
+    if little:
+        said = f"each of them by less than can be told from chance ({_NOISE} instructions, or 1 % of it)"
+        found.append(Cause(kind="operators", name="other operators together", said=said, moved=float(little)))
+    return found
 
 
 def _running(old: Side, new: Side) -> list[Cause]:
@@ -156,24 +165,24 @@ def _joint(running: Sequence[Cause], moved: float, matched: Sequence[Matched]) -
     return Cause(kind=first.kind, name=first.name, said=said, moved=moved, operators=_where(matched))
 
 
-def _in_place(matched: Sequence[Matched], shift: int) -> list[Cause]:
+def _in_place(matched: Sequence[Matched]) -> list[Cause]:
     """Operators of the same name and kind that cost another number, by more than the noise of one operator."""
     return [
         Cause(
             kind="operator",
             name=item.new.name,
             said=f"{item.new.operator} takes {item.old.instructions:,} before, {item.new.instructions:,} now",
-            moved=float(item.moved - shift),
+            moved=float(item.moved),
             operators=_where([item]),
         )
         for item in matched
-        if item.same and item.old is not None and item.new is not None and _beyond_noise(item, shift)
+        if item.same and item.old is not None and item.new is not None and _beyond_noise(item)
     ]
 
 
-def _beyond_noise(item: Matched, shift: int) -> bool:
+def _beyond_noise(item: Matched) -> bool:
     size = max(side.instructions for side in (item.old, item.new) if side is not None)
-    return abs(item.moved - shift) > max(_NOISE, _NOISE_RATIO * size)
+    return abs(item.moved) > max(_NOISE, _NOISE_RATIO * size)
 
 
 def _structure(matched: Sequence[Matched]) -> list[Cause]:

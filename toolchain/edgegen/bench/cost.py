@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgegen.bench.roofline import position_of
 from edgegen.core.ports import Tensors
 from edgegen.core.records import read_record, write_record
 from edgegen.core.results import CountedCost, MeasuredLatency
-from edgegen.devices.device import Device, Identity, Reading
+from edgegen.core.targets import TargetProfile
+from edgegen.devices.device import Device, Identity, OperatorCost, Reading
 
 
 def take_reading(device: Device, model: Path, runtime: str, inputs: Tensors) -> tuple[Tensors, dict[str, Any]]:
@@ -21,8 +23,15 @@ def take_reading(device: Device, model: Path, runtime: str, inputs: Tensors) -> 
         ToolMissingError: the device failed.
     """
     outputs = device.run(model, runtime, inputs)
-    reading = device.measure(model, runtime, {name: array[:1] for name, array in inputs.items()})
+    reading = measure_named(device, model, runtime, {name: array[:1] for name, array in inputs.items()})
     return outputs, write_record(reading)
+
+
+def measure_named(device: Device, model: Path, runtime: str, inputs: Tensors) -> Reading:
+    """``device.measure``, its operators named by the model file. Raises as it does."""
+    from edgegen.bench.operator_names import name_operators
+
+    return name_operators(device.measure(model, runtime, inputs), model, runtime)
 
 
 def read_reading(plain: Mapping[str, Any]) -> Reading:
@@ -30,8 +39,12 @@ def read_reading(plain: Mapping[str, Any]) -> Reading:
     return read_record(Reading, plain, "", "reading")
 
 
-def counted_cost(reading: Reading, macs: int | None) -> CountedCost | None:
-    """The counted part as results show it, or None if nothing was counted."""
+def counted_cost(reading: Reading, macs: int | None, profile: TargetProfile | None = None) -> CountedCost | None:
+    """The counted part as results show it, or None if nothing was counted.
+
+    Args:
+        profile: whose core's roof the operators are held against; None: none is.
+    """
     counted = reading.counted
     if counted is None:
         return None
@@ -43,9 +56,16 @@ def counted_cost(reading: Reading, macs: int | None) -> CountedCost | None:
         bytes_loaded=counted.bytes_loaded,
         bytes_stored=counted.bytes_stored,
         macs=macs,
-        per_operator=None if operators is None else tuple(write_record(operator) for operator in operators),
+        per_operator=None if operators is None else tuple(_row(operator, profile) for operator in operators),
         unexplained_ratio=counted.unexplained_ratio,
     )
+
+
+def _row(operator: OperatorCost, profile: TargetProfile | None) -> dict[str, Any]:
+    """One operator of ``per_operator``; what is not known of it is left out."""
+    row = {key: value for key, value in write_record(operator).items() if value is not None and value != {}}
+    place = None if profile is None else position_of(row, profile)
+    return row if place is None else row | {"roof_ratio": place.roof_ratio}
 
 
 def measured_latency(reading: Reading, identity: Identity) -> MeasuredLatency | None:
@@ -67,6 +87,7 @@ def measured_latency(reading: Reading, identity: Identity) -> MeasuredLatency | 
         cold_start_ms=reading.clocked.cold_start_ms,
         stream_per_s=reading.clocked.stream_per_s,
         joules=None if reading.energy is None else reading.energy.joules,
+        joules_interval=None if reading.energy is None else (reading.energy.low_j, reading.energy.high_j),
         board=None if reading.board is None else write_record(reading.board),
     )
 

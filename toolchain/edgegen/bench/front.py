@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Figures: TypeAlias = Mapping[str, Any]
-"""``size_bytes``, ``instructions``, ``bytes_moved``, ``latency_ms``, ``peak_ram_bytes``, ``macs`` (None where unknown),
-and ``quality``: figures by part and then by ``<metric>_<statistic>``."""
+"""``size_bytes``, ``instructions``, ``bytes_moved``, ``latency_ms``, ``peak_ram_bytes``, ``flash_bytes``,
+``arena_bytes`` and ``macs`` (None where unknown), and ``quality``: figures by part, then by ``<metric>_<statistic>``.
+"""
 
 Coordinates: TypeAlias = tuple[float, ...]
 
@@ -23,6 +24,8 @@ COSTS: Mapping[str, str] = {
     "latency": "latency_ms",
     "size": "size_bytes",
     "peak_ram": "peak_ram_bytes",
+    "flash": "flash_bytes",
+    "arena": "arena_bytes",
 }
 """Objective -> the figure that it is about."""
 

@@ -122,6 +122,8 @@ def figures_anew(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
         "bytes_moved": moved(counted["bytes_loaded"], counted["bytes_stored"]) if counted else None,
         "latency_ms": clock["p50_ms"] if clock else None,
         "peak_ram_bytes": candidate["peak_ram_bytes"],
+        "flash_bytes": candidate.get("flash_bytes"),
+        "arena_bytes": candidate.get("arena_bytes"),
         "quality": candidate["quality"],
     }
 

@@ -19,6 +19,8 @@ _COST_TITLES = {
     "latency": "median latency (measured)",
     "size": "size of the file (exact)",
     "peak_ram": "peak RAM",
+    "flash": "flash of the firmware (exact)",
+    "arena": "arena (exact)",
 }
 
 

@@ -16,7 +16,11 @@ _MOST_CELLS = 4_000_000
 _WRAPPING = re.compile(r"^(?:Nhwc|Nchwc)?(?:QLinear|DynamicQuantize|Fused|Quick|Q(?=[A-Z]))?|Integer(?:ToFloat)?$")
 _NAME_WRAPPING = re.compile(r"^fused |_token_\d+$|_quant(?:ized)?$|_nchwc$")
 _RENAMED = {"Gemm": "MatMul"}  # a dense layer with and without its bias in the node
-_HELPERS = ("QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "ReorderInput", "ReorderOutput", "Reshape")
+_HELPERS = (
+    *("QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "ReorderInput", "ReorderOutput", "Reshape"),
+    *("Convert", "Static Reshape", "Copy", "QUANTIZE", "DEQUANTIZE", "RESHAPE", "TRANSPOSE"),  # of LiteRT
+)
+_NUMBERED = re.compile(r"operator \d+")  # what has no name in the file: its number says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +34,19 @@ class Operator:
     @property
     def family(self) -> str:
         """The kind of work, whatever kernel does it: ``Conv`` for ``QLinearConv`` and ``FusedConv``."""
-        base = _WRAPPING.sub("", self.operator) or self.operator
+        kind = self.operator.split(" (", 1)[0]  # XNNPACK's names go on with layout and types
+        base = _WRAPPING.sub("", kind) or kind
         return _RENAMED.get(base, base)
 
     @property
     def base_name(self) -> str:
         """The name without what optimizers add to it."""
-        return _NAME_WRAPPING.sub("", self.name)
+        return _NUMBERED.sub("operator", _NAME_WRAPPING.sub("", self.name))
 
     @property
     def helps(self) -> bool:
         """Whether it only carries numbers from one form to another, for the sake of its neighbours."""
-        return self.operator in _HELPERS
+        return self.operator.split(" (", 1)[0] in _HELPERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from edgegen.bench.drawing import BAD, CARD, GOOD, INK, LINE, MUTED, PLAIN, drawing, inline_svg
@@ -71,7 +72,12 @@ def _draw(plot: Any, points: Sequence[Point], axes: Axes) -> None:
     heights = shown + ([axes.quality_limit] if axes.quality_limit is not None else [])
     span = max(heights) - min(heights) or abs(max(heights)) or 1.0
     plot.set_ylim(min(heights) - 0.14 * span, max(heights) + 0.14 * span)
-    plot.xaxis.set_major_formatter(EngFormatter(sep=""))
+    engineered = EngFormatter(sep="")
+    plot.xaxis.set_major_formatter(engineered)
+    if plot.get_xscale() == "log":  # between two powers of ten, at 2 and at 5
+        plot.xaxis.set_minor_formatter(
+            FuncFormatter(lambda value, _: engineered(value) if f"{value:e}"[0] in "25" else "")
+        )
     if axes.capped and any(point.quality > _CAP_DB for point in points):
         plot.yaxis.set_major_formatter(
             FuncFormatter(
@@ -159,7 +165,9 @@ def _label(plot: Any, renderer: Any, points: Sequence[Point], axes: Axes, *, wid
         x, y = plot.transData.inverted().transform(middle)
         colour = {"chosen": GOOD, "eligible": INK, "rejected": MUTED}[point.kind]
         weight = "bold" if point.kind == "chosen" else "normal"
-        plot.text(x, y, text, ha="center", va="center", color=colour, weight=weight, zorder=6)
+        # A light edge keeps the letters apart from a line that runs behind them.
+        edge = [withStroke(linewidth=2.5, foreground="white")]
+        plot.text(x, y, text, ha="center", va="center", color=colour, weight=weight, zorder=6, path_effects=edge)
 
 
 def _sizes(plot: Any, renderer: Any, points: Sequence[Point], texts: Sequence[str]) -> list[tuple[float, float]]:

@@ -18,7 +18,7 @@ from edgegen.bench.result import result_schema
 from edgegen.core.errors import IntegrityError, UsageError
 from edgegen.core.given_file import read_file
 
-RESULT = "result.json"
+RESULT, REPORT = "result.json", "report.html"
 MAX_BYTES = 64 << 20
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -47,6 +47,21 @@ def read_result(path: Path) -> dict[str, Any]:
         raise UsageError("the result is no JSON", where=str(path), got=error.got, expected="a result.json") from error
     check_result(document, str(path))
     return document
+
+
+def page_of(path: Path) -> bytes:
+    """``report.html`` for what ``read_result`` reads: a bundle's own, else drawn anew from the document alone.
+
+    Raises:
+        UsageError, IntegrityError: as ``read_result``.
+    """
+    bundle = None if path.is_file() else bundle_of(path)
+    page = None if bundle is None else evidence_files(bundle).get(REPORT)
+    if page is not None:
+        return page.read_bytes()
+    from edgegen.bench.report import render_report
+
+    return render_report(read_result(path)).encode()
 
 
 def bundle_of(path: Path) -> Path | None:

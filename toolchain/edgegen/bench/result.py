@@ -10,16 +10,20 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgegen.artifacts.bundle import Written
 from edgegen.bench.choose import Choice
 from edgegen.bench.judge import UNCALIBRATED
 from edgegen.bench.tournament import tournament
 from edgegen.core.errors import EdgegenError, ExitCode
+from edgegen.core.lazy import load
 from edgegen.core.records import write_record
 from edgegen.core.results import Candidate, Verdict
 from edgegen.core.stages import Finished
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA_VERSION = 1
 _MEMORY = ("size_bytes", "peak_ram_bytes", "arena_bytes", "flash_bytes", "stack_bytes")
@@ -95,6 +99,22 @@ def result_document(
     plain = _finite(document)
     assert isinstance(plain, dict)
     return plain
+
+
+def candidate_frame(documents: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """The candidates of result documents, a row each; nested records become columns with dots, lists are left out.
+
+    Raises:
+        ToolMissingError: pandas is not installed.
+    """
+    rows = [
+        {"project": document["name"], "version": document["version"], "target": document["target"], **candidate}
+        for document in documents
+        for candidate in document["candidates"]
+    ]
+    frame: pandas.DataFrame = load("pandas:json_normalize", extra="data")(rows)
+    lists = [name for name in frame if any(isinstance(cell, list) for cell in frame[name])]
+    return frame.drop(columns=lists)
 
 
 def result_schema() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from edgegen.core.targets import TargetProfile
 # of four lanes, SMMLA 2x8 by 8x2; widening multiply-adds take eight 8-bit products on Armv8.0.
 _FLOAT, _DOT, _MATRIX, _WIDENING = 4, 16, 32, 8
 _VECTOR_ISAS = ("aarch64", "armv7l")
+_WHOLE_CLASSES, _REAL_CLASSES = ("dot", "mmla", "mlal"), ("fma",)
 _INTEGER_OPERATORS = ("QLinear", "QGemm", "Integer", "DynamicQuantizeMatMul", "QAttention")
 
 
@@ -33,11 +34,20 @@ class Position:
     macs: int
     peak_macs: int  # MACs of one instruction of the class that would suit it best
     roof_ratio: float  # part of the instructions that the roof needs: 1 is the roof itself
+    arithmetic_ratio: float | None = None  # part of them that multiply and accumulate; None: not told apart
 
 
-def position(name: str, operator: str, instructions: int, macs: int, profile: TargetProfile) -> Position | None:
-    """The position of one operator; None where it has no MACs or the core's vectors are not known."""
-    peak = peak_macs(profile, integer=any(word in operator for word in _INTEGER_OPERATORS))
+def position(
+    name: str, operator: str, instructions: int, macs: int, profile: TargetProfile, by_class: Mapping[str, int]
+) -> Position | None:
+    """The position of one operator; None where it has no MACs or the core's vectors are not known.
+
+    Args:
+        by_class: of its own instructions; empty: not told apart, so its kind tells whether it works on integers.
+    """
+    whole, real = (sum(by_class.get(kind, 0) for kind in kinds) for kinds in (_WHOLE_CLASSES, _REAL_CLASSES))
+    integer = whole > real if whole or real else any(word in operator for word in _INTEGER_OPERATORS)
+    peak = peak_macs(profile, integer=integer)
     if peak is None or macs <= 0 or instructions <= 0:
         return None
     return Position(
@@ -47,25 +57,20 @@ def position(name: str, operator: str, instructions: int, macs: int, profile: Ta
         macs=macs,
         peak_macs=peak,
         roof_ratio=macs / peak / instructions,
+        arithmetic_ratio=(whole + real) / instructions if by_class else None,
     )
 
 
-def positions(
-    per_operator: tuple[Mapping[str, Any], ...], macs: Mapping[str, int], profile: TargetProfile
-) -> tuple[Position, ...]:
-    """The operators that have MACs, in execution order.
-
-    Args:
-        macs: node's name -> multiply-accumulates of one inference.
-    """
-    found = []
-    for item in per_operator:
-        name = str(item["name"]).removeprefix("fused ")
-        known = macs.get(name, 0)
-        place = position(str(item["name"]), str(item["operator"]), int(item["instructions"]), known, profile)
-        if place is not None:
-            found.append(place)
-    return tuple(found)
+def position_of(row: Mapping[str, Any], profile: TargetProfile) -> Position | None:
+    """The position of one of ``per_operator``; None where its MACs are not known."""
+    return position(
+        str(row["name"]),
+        str(row["operator"]),
+        int(row["instructions"]),
+        int(row.get("macs") or 0),
+        profile,
+        row.get("by_class") or {},
+    )
 
 
 def peak_macs(profile: TargetProfile, *, integer: bool) -> int | None:

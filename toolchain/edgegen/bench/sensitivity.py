@@ -53,12 +53,15 @@ def sensitivity_document(
     layers: Sequence[LayerFigures],
     curve: Sequence[CurvePoint],
     notes: Sequence[str],
+    kept_as: str = "float",
 ) -> dict[str, Any]:
     """The findings, JSON-ready, in the order of the layers.
 
     Args:
         metric: ``<metric>_<statistic>`` of all values.
         kernels: whose kernels ran the files; ``counted``: these are the target's own, and were counted.
+        kept_as: what a layer is left in where it is not int8: float, or int16 where the file becomes C. Figures of
+            the document that are called float are of that.
         parent: the float file, ``whole`` the same with every layer quantized.
     """
     return {
@@ -73,6 +76,7 @@ def sensitivity_document(
         "samples": samples,
         "kernels": kernels,
         "counted": counted,
+        "kept_as": kept_as,
         "float": {"bytes": parent.bytes, "instructions": parent.instructions},
         "int8": _point(whole, metric),
         "layers": [_layer(layer, whole, metric) for layer in layers],

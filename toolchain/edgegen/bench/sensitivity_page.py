@@ -21,6 +21,7 @@ def render_sensitivity(document: Mapping[str, Any]) -> str:
     return render_page(
         "sensitivity.html.jinja",
         document=document,
+        kept_as=document["kept_as"],
         facts=facts(document),
         kinds=kind_classes(document["layers"]),
         metric=metric,

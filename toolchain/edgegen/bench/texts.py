@@ -43,7 +43,8 @@ def texts_of(document: Mapping[str, Any]) -> Texts | None:
 def _costs(told: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
     rows = {"a token written (tg)": told["decode"]}
     if told["prefill"]:
-        rows[f"a token of a prompt, {told['prefill']['block']} at once (pp)"] = told["prefill"]
+        block = told["prefill"]["block"]
+        rows["a token of a prompt" + (f", {block} at once (pp)" if block > 1 else " (pp)")] = told["prefill"]
     for name, item in rows.items():
         counts = (item[key] for key in ("instructions_per_token", "bytes_per_token"))
         instructions, moved = ("not counted" if count is None else figure(count) for count in counts)
@@ -54,7 +55,7 @@ def _costs(told: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
 
 def _facts(told: Mapping[str, Any]) -> Iterator[str]:
     memory, rolled, lacks = told["memory"], told["rolled_out"], told["no_rolled_out"]
-    if told["prefill"]:
+    if told["prefill"] and told["prefill"]["file"]:
         read = told["prefill"]
         yield f"{read['file']}, {size(read['size_bytes'])}, reads the prompt; without it the model's own file does"
     elif told["no_prefill"]:

@@ -126,22 +126,30 @@ def operator_rows(document: Document) -> Row | None:
     counted = item["counted"]
     total = counted["instructions"] or 1
     dearest = sorted(counted["per_operator"], key=lambda one: -int(one["instructions"]))
-    parts = [(one["operator"], one["name"], one["instructions"]) for one in dearest[:_OPERATORS]]
+    parts = [(one["operator"], one["name"], one["instructions"], one.get("roof_ratio")) for one in dearest[:_OPERATORS]]
     rest = dearest[_OPERATORS:]
     if rest:
-        parts.append((f"{len(rest)} others", "", sum(one["instructions"] for one in rest)))
+        parts.append((f"{len(rest)} others", "", sum(one["instructions"] for one in rest), None))
     unexplained = round(100 * (counted["unexplained_ratio"] or 0.0), 1)
     return {
         "rows": [
-            {"operator": kind, "name": name, "instructions": figure(count), "share": round(100 * count / total, 1)}
-            for kind, name, count in parts
+            {
+                "operator": kind,
+                "name": name,
+                "instructions": figure(count),
+                "share": round(100 * count / total, 1),
+                "roof": "" if roof is None else f"{100 * roof:.0f} %",
+            }
+            for kind, name, count, roof in parts
         ],
+        "roofs": any(roof is not None for *_, roof in parts),
         "of": item["name"],
         "own": item is shown,
         "same_recipe": item["recipe"] == shown["recipe"],
         "total": figure(counted["instructions"]),
         "times": f"{total / (shown['counted']['instructions'] or 1):.2f}",
         "unexplained": unexplained,
+        "outside": figure(total - sum(one["instructions"] for one in dearest)),
         "runtime": shown["runtime"],
     }
 

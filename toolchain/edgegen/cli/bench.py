@@ -195,4 +195,5 @@ def _show_operators(done: Benched) -> None:
         )
     console.print(table)
     unexplained = done.counted.unexplained_ratio or 0.0
-    console.print(f"[dim]no operator's: {unexplained:.1%}; of the roof: what its MACs need at the least[/]")
+    said = f"outside the operators, in the runtime: {unexplained:.1%}; of the roof: what its MACs need at the least"
+    console.print(f"[dim]{said}[/]", soft_wrap=True)

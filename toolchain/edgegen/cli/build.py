@@ -91,7 +91,7 @@ def command(
         for ordered in orders:
             if ordered.refused is not None:
                 raise ordered.refused
-        _list(orders, as_json=as_json)
+        _list(orders, as_json=as_json, quiet=quiet)
         return int(ExitCode.OK)
     codes, documents = [], []
     for ordered in orders:
@@ -124,26 +124,31 @@ def _one(ordered: Any, *, offline: bool, jobs: int | None, as_json: bool, quiet:
     if not as_json:
         from edgegen.cli.outcome import show
 
-        show(result)
+        show(result.document, result.folder)
     return result.exit_code, result.document
 
 
-def _list(orders: list[Any], *, as_json: bool) -> None:
-    rows = [
-        {
-            "target": ordered.profile.name,
-            "candidate": str(item.name),
-            "runtime": item.runtime,
-            "not_built": item.not_built,
-        }
-        for ordered in orders
-        for item in ordered.planned
-    ]
+def _list(orders: list[Any], *, as_json: bool, quiet: bool) -> None:
+    from edgegen.pipeline.fits import foretold
+
+    with progress(quiet=quiet) as teller:
+        rows = [
+            {
+                "target": ordered.profile.name,
+                "candidate": str(item.name),
+                "runtime": item.runtime,
+                "not_built": item.not_built,
+                "unfit": unfit.get(str(item.name), ""),
+            }
+            for ordered in orders
+            for unfit in [foretold(ordered, progress=teller)]
+            for item in ordered.planned
+        ]
     if as_json:
         print_json({"schema_version": 1, "exit_code": 0, "candidates": rows})
         return
     for row in rows:
         click.echo(
             f"{row['target']:<16}{row['candidate']:<36}"
-            + (f"not built: {row['not_built']}" if row["not_built"] else "")
+            + (f"not built: {row['not_built']}" if row["not_built"] else row["unfit"])
         )

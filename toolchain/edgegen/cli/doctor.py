@@ -139,7 +139,7 @@ def _board_rows(profile: TargetProfile, ask: bool) -> list[Row]:
         if ask:
             from edgegen.devices.inventory import board_status
 
-            state, detail, fix = board_status(entry, profile, Cache().root)
+            state, detail, fix = board_status(name, entry, profile, Cache().root)
         rows.append((f"{profile.name}: board {name}", state, detail, fix))
     return rows
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.console import offline_option, output_options, print_json, progress
+from edgegen.cli.passphrase import passphrase_option
 
 if TYPE_CHECKING:
     from edgegen.devices.mcu.firmware import Preset
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 @click.option("--port", default="", help="Serial port of the boot loader (esptool, stm32loader).")
 @click.option("--drive", type=click.Path(path_type=Path, file_okay=False), help="Drive of the UF2 boot loader.")
 @click.option("--preset", type=click.Choice(["speed", "size"]), default="speed", help="How the model is compiled.")
+@click.option(
+    "--boot-key", metavar="FILE|pkcs11:URI",
+    help="An Ed25519 key: the firmware checks its signature of the model and runs golden vectors before it answers.",
+)  # fmt: skip
+@passphrase_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @offline_option
 @output_options
@@ -29,6 +35,8 @@ def command(
     port: str,
     drive: Path | None,
     preset: Preset,
+    boot_key: str | None,
+    passphrase_file: Path | None,
     dry_run: bool,
     offline: bool,
     as_json: bool,
@@ -38,12 +46,14 @@ def command(
 
     WHAT is a firmware (.elf, .bin, .uf2), an exported C model (model.c, c-library.zip), or a build's folder.
     """
+    from edgegen.cli.signers import opened
     from edgegen.core.cache import Cache
     from edgegen.core.project import project_folder
     from edgegen.pipeline.flash import flash
 
     cache = Cache()
-    with progress(quiet=quiet) as teller, cache.in_use():
+    keys = [] if boot_key is None else [boot_key]
+    with opened(keys, passphrase_file) as signers, progress(quiet=quiet) as teller, cache.in_use():
         done = flash(
             what,
             target,
@@ -55,6 +65,7 @@ def command(
             preset=preset,
             offline=offline,
             dry=dry_run,
+            signer=signers[0] if signers else None,
         )
     if as_json:
         print_json(done.document())

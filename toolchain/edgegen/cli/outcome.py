@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edgegen.artifacts.layout import BUNDLE_DIR
+from edgegen.bench.read_result import REPORT
 from edgegen.bench.summary import brought_notes, fallback_notes, verdicts_of
 from edgegen.bench.wording import (
     closeness,
@@ -21,9 +24,6 @@ from edgegen.bench.wording import (
     subject_of,
 )
 from edgegen.cli.console import plain_table
-
-if TYPE_CHECKING:
-    from edgegen.pipeline.build import Result
 
 _STATUS = {
     "chosen": "bold green",
@@ -39,10 +39,9 @@ _STATUS = {
 }
 
 
-def show(result: Result) -> None:
-    """Prints a build's outcome on stdout."""
+def show(document: Mapping[str, Any], folder: Path | None = None) -> None:
+    """Prints a build's outcome on stdout, and where everything lies where there is a ``folder``."""
     console = Console(highlight=False)
-    document = result.document
     console.print()
     console.print(_candidates(document["candidates"]))
     _reasons(console, document["candidates"])
@@ -55,7 +54,7 @@ def show(result: Result) -> None:
         console.print(f"  [yellow]{escape(note)}[/]", soft_wrap=True)
     for note in (document["environment"]["device"] or {}).get("notes", []):
         console.print(f"  [magenta]{escape(note)}[/]", soft_wrap=True)
-    _conclusion(console, result)
+    _conclusion(console, document, folder)
 
 
 def _candidates(rows: list[Mapping[str, Any]]) -> Table:
@@ -134,22 +133,24 @@ def _verdict_reasons(console: Console, verdicts: list[Mapping[str, Any]]) -> Non
             console.print(f"  {escape(item['budget'])}: [dim]{escape(item['reason'])}[/]", soft_wrap=True)
 
 
-def _conclusion(console: Console, result: Result) -> None:
-    document, chosen = result.document, result.document["chosen"]
+def _conclusion(console: Console, document: Mapping[str, Any], folder: Path | None) -> None:
+    chosen = document["chosen"]
     console.print()
     if chosen:
         console.print(
-            f"[bold green]{document['name']} {document['version']}[/] for {document['target']}: "
+            f"[bold green]{escape(document['name'])} {escape(document['version'])}[/] for {document['target']}: "
             f"ships as {chosen['candidate']}"
         )
-        console.print(f"  bundle   {result.folder / 'bundle'}  {chosen['bundle_digest']}", soft_wrap=True)
+        place = f"{folder / BUNDLE_DIR}  " if folder else ""
+        console.print(f"  bundle   {place}{chosen['bundle_digest']}", soft_wrap=True)
     else:
         failed = [item for item in verdicts_of(document) if item.required and item.status != "pass"]
         reason = f"{len(failed)} required budget(s) not kept" if failed else "nothing could be judged"
-        console.print(f"[bold red]{document['name']} for {document['target']}: nothing ships[/], {reason}")
+        console.print(f"[bold red]{escape(document['name'])} for {document['target']}: nothing ships[/], {reason}")
         if document["closest"]:
             console.print(f"  closest  {document['closest']}")
         for item in failed:
             value, limit = judged_value(document, item), judged_limit(item)
             console.print(f"  budget   {item.budget}: {item.status}, value {value}, limit {limit}", soft_wrap=True)
-    console.print(f"  report   {result.folder / 'report.html'}", soft_wrap=True)
+    if folder:
+        console.print(f"  report   {folder / REPORT}", soft_wrap=True)

@@ -37,9 +37,10 @@ def command(
     from edgegen.artifacts.registry_reference import parse_reference
     from edgegen.artifacts.transfer_places import destination_of, source_of
     from edgegen.artifacts.transfer_push import push
+    from edgegen.artifacts.verify import bundle_folder
 
     place, access = parse_reference(reference), access_of(ca, plain_http, mount_from)
-    folders = [inside if (inside := bundle / "bundle").is_dir() else bundle for bundle in bundles]
+    folders = [bundle_folder(bundle) for bundle in bundles]
     with progress(quiet=quiet) as shown, destination_of(place, access) as destination:
         if add:
             with source_of(place, access) as earlier:

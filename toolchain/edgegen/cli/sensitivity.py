@@ -16,7 +16,12 @@ _SHOWN = 25
 @click.command(epilog="Example: edgegen sensitivity --target raspberrypi5 --format onnx --samples 32")
 @click.option("--target", "-t", required=True, help="Whose kernels judge; edgegen targets lists what there is.")
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
-@click.option("--format", "format_name", type=click.Choice(["onnx", "litert"]), help="Default: the project's first.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["onnx", "litert", "c"]),
+    help="Default: the project's first; c on a target that runs C alone.",
+)
 @click.option("--step", default="static-int8", show_default=True, help="A step that can keep layers in float.")
 @click.option(
     "--by",
@@ -50,6 +55,8 @@ def command(
     quiet: bool,
 ) -> int:
     """Quantize every layer alone, and all but that one, and run both beside the float model.
+
+    On a target that runs C alone the others are left in activations of 16 bits, because C has no float kernels.
 
     The table, sensitivity.json and sensitivity.html in build/<target>/ tell which layers are fragile and what leaving
     them in float gains and costs. The recipe mixed-int8 acts on it.
@@ -90,9 +97,10 @@ def _show(document: Mapping[str, Any], page: Path) -> None:
         f"\n{escape(document['name'])} for {document['target']}: layers of {document['candidate']}, by {metric}"
         f"{f' in {unit}' if unit else ''} ({direction(document)})"
     )
+    kept_as = document["kept_as"]
     weights = any(layer["weights"] is not None for layer in document["layers"])
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
-    for title in ("share", "alone int8", *(["weights"] if weights else []), "alone float", "added"):
+    for title in ("share", "alone int8", *(["weights"] if weights else []), f"alone {kept_as}", "added"):
         table.add_column(title, no_wrap=True, justify="right")
     table.add_column("", no_wrap=True)
     rows = layer_rows(document)
@@ -108,8 +116,8 @@ def _show(document: Mapping[str, Any], page: Path) -> None:
         console.print(f"  {name}: {escape(value)}", soft_wrap=True)
     last = document["curve"][-1]
     if last["float_layers"]:
-        console.print(f"  with {last['float_layers']} layers in float: {last['value']:.4g}", soft_wrap=True)
-    said = "share: part of the int8 model's error that goes away with this layer in float"
+        console.print(f"  with {last['float_layers']} layers in {kept_as}: {last['value']:.4g}", soft_wrap=True)
+    said = f"share: part of the int8 model's error that goes away with this layer in {kept_as}"
     console.print(f"[dim]{said}; kernels: {escape(document['kernels'])}[/]", soft_wrap=True)
     for note in document["notes"]:
         console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)

@@ -35,9 +35,10 @@ def command(
 ) -> None:
     """Sign a bundle: BUNDLE is a build's folder, or the bundle/ inside it. What failed a budget is not signed."""
     from edgegen.artifacts.sign import moment_of_signing, sign_bundle
+    from edgegen.artifacts.verify import bundle_folder
     from edgegen.cli.signers import opened
 
-    inside = bundle / "bundle" if (bundle / "bundle").is_dir() else bundle
+    inside = bundle_folder(bundle)
     moment = moment_of_signing(expires_days)
     with opened(keys, passphrase_file) as signers:
         signed = sign_bundle(inside, signers, moment=moment, with_cosign=cosign, reference=reference)

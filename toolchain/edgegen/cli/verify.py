@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json
+from edgegen.cli.access import access_of, access_options
+from edgegen.cli.channels import trusting_of, trusting_options
+from edgegen.cli.console import output_options, print_json, progress
+from edgegen.cli.self_test import run_self_test
 
 if TYPE_CHECKING:
     from edgegen.artifacts.policy import Policy, Trust
+    from edgegen.artifacts.transfer_places import Access
     from edgegen.artifacts.verify import Verified
 
 
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=click.IntRange(min=1), help="How many of the --key must have signed. Default: 1.")
 @click.option("--target", help="The device that it must be for.")
 @click.option("--minimum-version", help="Older versions are refused.")
+@click.option("--releases", "place", metavar="REGISTRY/NAME", help="Refuse what the releases there say was recalled.")
+@click.option("--self-test", "proves", is_flag=True, help="Run the golden vectors too, within their tolerances.")
+@click.option("--device", metavar="URL", help="With --self-test: where. Default: this machine; of C, the target's own.")
+@trusting_options
+@access_options
 @output_options
 def command(
     bundle: Path,
@@ -29,21 +38,31 @@ def command(
     threshold: int | None,
     target: str | None,
     minimum_version: str | None,
+    place: str | None,
+    proves: bool,
+    device: str | None,
+    root: Path | None,
+    state: Path | None,
+    ca: Path | None,
+    plain_http: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Check every byte of a bundle, and with --policy or --key who signed it.
 
-    BUNDLE is a build's folder, or the bundle/ inside it.
+    BUNDLE is a build's folder, or the bundle/ inside it. With --self-test its golden vectors run last: exits 5 where
+    an output left its tolerance, 4 where they cannot be run.
     """
     from datetime import UTC, datetime
 
     from edgegen.artifacts.policy import check_policy, check_target, check_version
-    from edgegen.artifacts.verify import verify
+    from edgegen.artifacts.verify import bundle_folder, verify
 
-    policy = _policy(policy_file, keys, threshold)
-    inside = bundle / "bundle"
-    verified = verify(inside if inside.is_dir() else bundle)
+    if device is not None and not proves:
+        raise click.UsageError("--device goes with --self-test")
+    policy = policy_of(policy_file, keys, threshold)
+    folder = bundle_folder(bundle)
+    verified = verify(folder)
     checked = list(verified.checked)
     if target is not None:
         check_target(verified.manifest.target, target)
@@ -53,8 +72,15 @@ def command(
         checked.append(f"version {verified.manifest.version} >= {minimum_version}")
     trust = None if policy is None else check_policy(verified, policy, datetime.now(UTC))
     checked += trust.checked if trust else ()
+    if place is not None:
+        checked.append(_current(place, verified.digest, root, state, access_of(ca, plain_http)))
+    document: dict[str, Any] = {"schema_version": 1, "digest": verified.digest, "checked": checked}
+    if proves:
+        with progress(quiet=quiet) as shown:
+            tested = run_self_test(folder, device, shown)
+        checked.append(tested.said())
+        document["self_test"] = tested.document()
     if as_json:
-        document = {"schema_version": 1, "digest": verified.digest, "checked": checked}
         print_json({**document, "signature": _signature(verified, trust), "exit_code": 0})
         return
     for line in checked:
@@ -62,7 +88,22 @@ def command(
     click.echo(f"intact: {verified.digest}; {_said(verified, trust)}")
 
 
-def _policy(file: Path | None, keys: tuple[Path, ...], threshold: int | None) -> Policy | None:
+def _current(place: str, digest: str, root: Path | None, state: Path | None, access: Access) -> str:
+    """What the releases of a place say of a bundle: it was not recalled, and in which channels it is current."""
+    from edgegen.artifacts.registry_reference import parse_reference
+    from edgegen.artifacts.release_place import check_recalled, trusted_listing
+    from edgegen.artifacts.transfer_places import source_of
+
+    reference = parse_reference(place)
+    with source_of(reference, access) as source:
+        listing = trusted_listing(source, trusting_of(reference, root, state), access.patience)
+    check_recalled(listing.statements, digest)
+    channels = listing.document(digest)["current_in"]
+    return f"not recalled; {'current in ' + ', '.join(channels) if channels else 'current in no channel'}"
+
+
+def policy_of(file: Path | None, keys: tuple[Path, ...], threshold: int | None) -> Policy | None:
+    """What the options --policy, --key and --threshold ask for; None: nobody is asked to be trusted."""
     from edgegen.artifacts.policy import Policy, TrustedKey, read_policy, trusted_key
 
     if file is not None and (keys or threshold is not None):

@@ -25,6 +25,7 @@ class StepContext:
     data: Mapping[str, Path] | None = None  # the prepared set by file name, as ``data.dataset.load_dataset`` reads it
     augmented: AugmentSettings | None = None  # how the parent's training varied its samples
     runtime: str = ""  # that the target runs the form's files with
+    compiled: bool = False  # the file becomes C: its integers are all that C can be made of, however large it is
     cost: CostProbe | None = None  # of the target; only for steps that are ``probed``, None: no device is there
     quality: QualityProbe | None = None  # likewise; against the float file that the steps on the form began with
     following: tuple[tuple[str, Any], ...] = ()  # the recipe's later steps on the form, each with its settings

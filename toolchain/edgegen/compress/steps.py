@@ -338,7 +338,7 @@ def apply_step(step: Step, source: Path, folder: Path, settings: Any, context: S
     elif step.rewrites:
         found = refuse_unwritten(named, before, after)
     else:
-        found = refuse_unchanged(named, before, after)
+        found = refuse_unchanged(named, before, after, may_grow=context.compiled)
     return Applied(
         step=step.name, form=step.form, before=before, after=after, changed=tuple(found), figures=dict(figures or {})
     )

@@ -9,10 +9,15 @@
     url = "ssh://pi@10.0.0.7"
     target = "raspberrypi4"
     tags = ["lab"]
+
+    [boards.bench]
+    url = "serial:///dev/serial/by-id/usb-STMicroelectronics_STLINK-V3"
+    target = "nucleo-l4r5zi"
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 from collections.abc import Mapping
@@ -27,6 +32,9 @@ from edgegen.core.targets import alias_of, target_names
 
 VARIABLE = "EDGEGEN_BOARDS"
 _MAX_BYTES, _MAX_BOARDS = 1 << 20, 1000
+SCHEMES = ("ssh", "labgrid", "serial", "rfc2217", "socket", "qemu")
+"""What the URL of a board may begin with: kinds of device that are somewhere."""
+
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
@@ -34,11 +42,17 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 class BoardEntry:
     """A board of the inventory."""
 
-    url: str = setting(doc="where it is: ssh://user@host or ssh://user@host:port")
+    url: str = setting(
+        doc="where it is: ssh://user@host[:port], labgrid:PLACE, serial:///dev/ttyACM0, rfc2217://host:port, "
+        "socket://host:port, or qemu: for the target's emulation"
+    )
     target: str = setting(doc="name of its target profile")
     tags: tuple[str, ...] = setting((), doc="words that `board:tag=WORD` finds it by")
     emulated: bool = setting(False, doc="whatever it looks like, it is no real machine: no times are measured")
     energy: str = setting("", doc="port of the energy monitor in its supply, e.g. /dev/ttyACM0; empty: it has none")
+    energy_calibrated: datetime.date | None = setting(
+        None, doc="day on which the energy monitor was last calibrated; without it, or a year later, nothing is metered"
+    )
     ssh_config: str = setting("", doc="a configuration file of the ssh client, instead of the user's own")
 
 
@@ -90,13 +104,19 @@ def _check(name: str, entry: BoardEntry, path: str) -> None:
             got=repr(name[:80]),
             expected="letters, digits, '.', '_' and '-', at most 64",
         )
-    if not entry.url.startswith("ssh://"):
+    scheme, colon, _ = entry.url.partition(":")
+    where = f"{path}, [boards.{name}]"
+    if not colon or scheme not in SCHEMES:
         raise UsageError(
-            "a board of the inventory is reached by ssh",
-            where=f"{path}, [boards.{name}]",
+            "no URL that a board of the inventory is reached by",
+            where=where,
             got=entry.url,
-            expected="url = 'ssh://user@host'",
+            expected=f"one that begins with {', '.join(f'{known}:' for known in SCHEMES)}",
         )
+    if entry.ssh_config and scheme != "ssh":
+        raise UsageError("ssh_config is for a board that is reached by ssh", where=where, got=entry.url)
+    if entry.energy and scheme == "qemu":
+        raise UsageError("an emulation has no supply to be metered", where=where, got=entry.energy)
 
 
 def _resolved(target: str) -> str:

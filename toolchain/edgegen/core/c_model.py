@@ -56,6 +56,9 @@ class CModel:
     outputs: tuple[CTensor, ...] = setting(doc="what the output block holds")
     operators: tuple[COperator, ...] = setting(doc="what it does, in this order")
     states: tuple[tuple[int, int], ...] = setting((), doc="(input, output) by place: fed back from step to step")
+    prompt_operators: int = setting(
+        0, doc="operators that eg_<name>_read runs, which memory needs; 0: there is no such function", minimum=0
+    )
 
     @property
     def input_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from edgegen.core.errors import UsageError
@@ -20,20 +20,37 @@ FORMATS = {
 COMPILED = frozenset({"c"})
 """Formats that are sources: no runtime loads them, and the float model has to run elsewhere to be compared with."""
 
-C_SOURCE, C_PICTURE, C_LIBRARY = "source.tflite", "arena.svg", "c-library.zip"
+C_PICTURE, C_LIBRARY = "arena.svg", "c-library.zip"
+C_SOURCES = {"litert": "source.tflite", "onnx": "source.onnx"}
+"""Form that C was made from -> the name of that file beside the sources."""
 
 FILES_BESIDE = {
     "ort": ("required_operators_and_types.config",),
-    "c": ("model.h", "eg_kernels.h", "model.json", C_LIBRARY, C_SOURCE, C_PICTURE),
+    "c": ("model.h", "eg_kernels.h", "model.json", C_LIBRARY, C_PICTURE),
 }
 """Format -> further files that whoever runs the first must have or know."""
 
-_MADE_FROM = {"ort": "onnx", "c": "litert"}
+ONE_BESIDE = {"c": tuple(C_SOURCES.values())}
+"""Format -> files of which one stands beside, too."""
+
+_MADE_FROM = {"ort": ("onnx",), "c": ("litert", "onnx")}
 
 
-def form_of(format_name: str) -> str:
-    """The form that the steps of a format work on: its own, but for one that is made from another's finished file."""
-    return _MADE_FROM.get(format_name, format_name)
+def files_beside(format_name: str, found: Container[str]) -> tuple[str, ...]:
+    """The files beside a model file, ``found`` being what is there: it decides between those of ``ONE_BESIDE``."""
+    several = ONE_BESIDE.get(format_name, ())
+    one = next((name for name in several if name in found), *several[:1]) if several else None
+    return FILES_BESIDE.get(format_name, ()) + (() if one is None else (one,))
+
+
+def form_of(format_name: str, forms: Container[str] | None = None) -> str:
+    """The form that the steps of a format work on: its own, but for one that is made from another's finished file.
+
+    Args:
+        forms: those that the model can be had in; None: all. C is made from LiteRT where that is one, else from ONNX.
+    """
+    made_from = _MADE_FROM.get(format_name, (format_name,))
+    return next((form for form in made_from if forms is None or form in forms), made_from[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

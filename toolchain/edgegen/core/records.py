@@ -188,7 +188,7 @@ def _convert_scalar(hint: Any, value: Any, path: str, source: str) -> Any:
         return float(value)
     if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
-    raise _wrong(path, source, value, _KINDS[hint])
+    raise _wrong(path, source, value, _KINDS.get(hint, f"a {hint.__name__}"))
 
 
 def _check_range(item: Field[Any], value: Any, path: str, source: str) -> None:

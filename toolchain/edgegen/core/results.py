@@ -53,6 +53,7 @@ class MeasuredLatency:
     cold_start_ms: float | None = None  # from the start of a process to its first result
     stream_per_s: float | None = None  # inferences one after the other, with all that stands between them
     joules: float | None = None  # of an inference, by a meter
+    joules_interval: tuple[float, float] | None = None  # that holds it with 95 % confidence
     board: Mapping[str, Any] | None = None  # ``devices.board_state.BoardWatch``: its state meanwhile, and its drift
 
 

@@ -1,6 +1,7 @@
 """One job a board: a lock of this machine's own, for all edgegen processes that share its cache folder.
 
-The board has a lock too (``devices/ssh/guard.sh``), for jobs that come from other machines.
+A board that is reached by ssh has a lock too (``devices/ssh/guard.sh``), for jobs that come from other machines; a
+serial port is opened for one process alone, whatever program it is.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import getpass
 import os
 import re
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -60,6 +62,42 @@ def board_locked(cache: Path, url: str, progress: Progress, *, wait_s: float = W
         held_by.write_text(holder(), encoding="utf-8")
         held.callback(held_by.unlink, missing_ok=True)
         yield
+
+
+_taken: dict[Path, tuple[ExitStack, int]] = {}  # by this process, and how often
+_taken_mutex = threading.Lock()
+
+
+def take_board(cache: Path, url: str, progress: Progress, *, wait_s: float = WAIT_S) -> Callable[[], None]:
+    """Holds the board until the returned function is called; devices of one process hold it together.
+
+    A port goes by what it is, not by what it is called: ``/dev/serial/by-id/…`` is the lock of ``/dev/ttyACM0``.
+
+    Raises: as ``board_locked`` does.
+    """
+    name = os.path.realpath(url) if url.startswith("/") else url
+    key = cache / name.strip("/")
+    with _taken_mutex:
+        held, times = _taken.get(key, (ExitStack(), 0))
+        if times == 0:
+            held.enter_context(board_locked(cache, name, progress, wait_s=wait_s))
+        _taken[key] = (held, times + 1)
+    given_back = False
+
+    def give_back() -> None:
+        nonlocal given_back
+        with _taken_mutex:
+            if given_back:
+                return
+            given_back = True
+            kept, left = _taken[key]
+            if left > 1:
+                _taken[key] = (kept, left - 1)
+                return
+            del _taken[key]
+            kept.close()
+
+    return give_back
 
 
 def holder() -> str:

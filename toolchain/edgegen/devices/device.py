@@ -8,10 +8,10 @@ inventory), ``labgrid:PLACE``, ``serial:///dev/ttyACM0``, ``rfc2217://`` and ``s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from edgegen.core.errors import TargetError
 from edgegen.core.lazy import load, nearest
@@ -70,6 +70,10 @@ class OperatorCost:
     name: str
     operator: str
     instructions: int
+    by_class: Mapping[str, int] = field(default_factory=dict)  # those that are not 0; empty: not told apart
+    bytes_loaded: int | None = None  # None: not counted
+    bytes_stored: int | None = None
+    macs: int | None = None  # multiply-accumulates, by the model file; None: it does not name this operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +143,42 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Gives back whatever the device holds. Safe to call twice."""
+
+
+@runtime_checkable
+class Speaks(Protocol):
+    """What a device does besides that keeps a model of sequences' memory itself."""
+
+    def speak(
+        self, model: Path, runtime: str, prompt: Sequence[int], count: int, *, seed: int, temperature: float
+    ) -> Iterator[int]:
+        """Tokens that the model writes behind a prompt, each as soon as it comes; equal seeds give equal texts.
+
+        Raises:
+            UsageError: the model is none of sequences, or a number is out of range.
+            ToolMissingError: the device does not answer.
+        """
+
+
+@runtime_checkable
+class Paces(Protocol):
+    """What counts the instructions of texts."""
+
+    def pace(self, model: Path, runtime: str, context: int | None) -> tuple[int, int] | None:
+        """Instructions of a token of a prompt, and of a token that is written behind it; None where the model is none
+        of sequences that the device could feed.
+
+        Args:
+            context: tokens that the model looks back on, which the prompt then has; None: it forgets none at once.
+        """
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """What a device does besides that pays for every operator's share apart."""
+
+    def weigh(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        """``Device.measure`` without operators."""
 
 
 def split_url(url: str) -> tuple[str, str]:

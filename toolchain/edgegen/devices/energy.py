@@ -8,11 +8,16 @@ The monitor writes lines by itself, several a second:
 
 Everything else is passed over. What an inference takes is the difference of two processes that differ in nothing but
 the number of their inferences, so that loading, the connection and their overhead cancel out. As with EnergyRunner the
-more inferences last ten seconds or longer, and the figure is the whole board's.
+more inferences last ten seconds or longer, and the figure is the whole board's. A microcontroller has no processes:
+there it is two commands ``infer``.
+
+A figure that the monitor cannot stand for is refused: one that was not calibrated within a year, pauses, goes back, or
+whose clock and this machine's do not go together.
 """
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 import statistics
@@ -25,9 +30,14 @@ from typing import Protocol
 
 from edgegen.core.errors import ToolMissingError
 from edgegen.core.ports import Progress
+from edgegen.devices.board_facts import BoardFacts
 from edgegen.links.serial import open_lines
 
-PAIRS = 3
+PAIRS = 5
+_STUDENT = 2.776  # 97.5 % of Student's t with PAIRS - 1 degrees of freedom
+_CALIBRATED_DAYS = 365
+_MOST_GAP_S = 2.0  # between two samples: the monitor is to say several a second
+_CLOCKS_RATIO, _CLOCKS_S = 0.02, 1.0  # how far its clock and this machine's may be apart; what a sample may be late
 _LAST_S = 10.0  # "at least ten seconds": EEMBC ULPMark-ML, energy mode
 _MOST_RUNS = 90_000  # what the runner takes
 _PATIENCE_S = 5.0
@@ -47,8 +57,10 @@ class Lines(Protocol):
 class Energy:
     """What inferences took from the supply, by a meter."""
 
-    joules: float  # per warm inference: the median over the pairs of processes
+    joules: float  # per warm inference: the mean over the pairs of processes
     pairs_j: tuple[float, ...]  # of each pair
+    low_j: float  # the interval that holds it with 95 % confidence, by Student's t over the pairs
+    high_j: float
     inferences: int  # by which the two processes of a pair differ
     meter: str  # as it names itself
 
@@ -59,13 +71,17 @@ class Sample:
 
     at_us: int
     joules: float
+    came_s: float = 0.0  # by this machine's clock
 
 
 class Meter:
     """Reads a monitor all the time: what nobody reads is lost in a serial line's small buffer."""
 
-    def __init__(self, source: Lines, where: str) -> None:
+    def __init__(self, source: Lines, where: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
+        self._clock = clock
+        self._heard_s = time.monotonic()
+        self._gap_s = 0.0  # the longest silence
         self._where = where
         self._name = ""
         self._latest: Sample | None = None
@@ -99,6 +115,11 @@ class Meter:
             next_step="check its cable and its baud rate (115200)",
         )
 
+    def pause_s(self) -> float:
+        """The longest time without a sample since this was asked last."""
+        longest, self._gap_s = self._gap_s, 0.0
+        return longest
+
     def close(self) -> None:
         """Ends the reading."""
         self._ended.set()
@@ -114,7 +135,7 @@ class Meter:
                 elif found := _LAP.fullmatch(line):
                     lap = int(found[1])
                 elif (found := _JOULES.fullmatch(line)) and lap is not None:
-                    self._take(Sample(at_us=lap, joules=float(found[1])))
+                    self._take(Sample(at_us=lap, joules=float(found[1]), came_s=self._clock()))
                     lap = None
         except ToolMissingError as error:
             self._failed = error
@@ -128,7 +149,31 @@ class Meter:
                 got=f"{sample.joules:g} J at {sample.at_us} us after {latest.joules:g} J at {latest.at_us} us",
                 next_step="repeat the command",
             )
+        heard_s = time.monotonic()
+        if latest is not None:
+            self._gap_s = max(self._gap_s, heard_s - self._heard_s)
+        self._heard_s = heard_s
         self._latest, self._number = sample, self._number + 1
+
+
+def check_calibrated(day: datetime.date | None, where: str, *, today: datetime.date | None = None) -> None:
+    """Refuses a monitor that nobody stands for.
+
+    Args:
+        day: when it was last calibrated; None: that is not known.
+
+    Raises:
+        ToolMissingError: not within the last year.
+    """
+    now = today or datetime.datetime.now(tz=datetime.UTC).date()
+    if day is None or not 0 <= (now - day).days <= _CALIBRATED_DAYS:
+        raise ToolMissingError(
+            "the energy monitor is not calibrated: nothing is measured with it",
+            where=where,
+            got="no day" if day is None else day.isoformat(),
+            expected=f"energy_calibrated = YYYY-MM-DD in the inventory, at most {_CALIBRATED_DAYS} days ago",
+            next_step="hold it against a known load, note the day, and repeat the command",
+        )
 
 
 @contextmanager
@@ -148,6 +193,19 @@ def open_meter(url: str, progress: Progress) -> Iterator[Meter | None]:
             yield meter
         finally:
             meter.close()
+
+
+@contextmanager
+def board_meter(facts: BoardFacts, progress: Progress) -> Iterator[Meter | None]:
+    """The monitor in a board's supply; None where it has none.
+
+    Raises:
+        ToolMissingError: it cannot be opened, or is not calibrated.
+    """
+    if facts.energy:
+        check_calibrated(facts.energy_calibrated, facts.energy)
+    with open_meter(facts.energy, progress) as meter:
+        yield meter
 
 
 def measure_energy(meter: Meter, run: Callable[[int], None], *, warm_ms: float, least_runs: int) -> Energy:
@@ -173,10 +231,37 @@ def measure_energy(meter: Meter, run: Callable[[int], None], *, warm_ms: float, 
             got=", ".join(f"{value:.3g} J" for value in found),
             expected="a monitor that lies in the supply of this board",
         )
-    return Energy(joules=statistics.median(found), pairs_j=tuple(found), inferences=more, meter=meter.name)
+    mean, half = statistics.fmean(found), _STUDENT * statistics.stdev(found) / math.sqrt(len(found))
+    return Energy(
+        joules=mean,
+        pairs_j=tuple(found),
+        low_j=mean - half,
+        high_j=mean + half,
+        inferences=more,
+        meter=meter.name,
+    )
 
 
 def _taken(meter: Meter, run: Callable[[int], None], runs: int) -> float:
+    """Joules of one process: between the sample before it and the one after."""
     before = meter.sample()
+    meter.pause_s()
     run(runs)
-    return meter.sample().joules - before.joules
+    after, pause_s = meter.sample(), meter.pause_s()
+    if pause_s > _MOST_GAP_S:
+        raise ToolMissingError(
+            "the energy monitor paused while inferences ran",
+            where=meter.name,
+            got=f"{pause_s:.1f} s without a sample",
+            expected=f"several a second, {_MOST_GAP_S:g} s at most",
+            next_step="check its cable, and repeat the command",
+        )
+    its_s, ours_s = (after.at_us - before.at_us) / 1e6, after.came_s - before.came_s
+    if abs(its_s - ours_s) > _CLOCKS_S + _CLOCKS_RATIO * ours_s:
+        raise ToolMissingError(
+            "the energy monitor's clock and this machine's do not go together",
+            where=meter.name,
+            got=f"{its_s:.2f} s there, {ours_s:.2f} s here",
+            next_step="check its cable and its baud rate (115200): lines of it are lost",
+        )
+    return after.joules - before.joules

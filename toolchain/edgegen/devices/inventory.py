@@ -8,41 +8,51 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgegen.core.boards import BoardEntry, boards_of, inventory_file, read_inventory
-from edgegen.core.errors import TargetError, ToolMissingError
+from edgegen.core.errors import TargetError, ToolMissingError, UsageError
 from edgegen.core.lazy import nearest
-from edgegen.core.ports import Progress, Silent, Tensors
+from edgegen.core.ports import Silent, Tensors
 from edgegen.core.targets import TargetProfile
 from edgegen.devices.board_lock import WAIT_S, BusyError
 from edgegen.devices.device import Device, DeviceSettings, Identity, Reading
-from edgegen.devices.ssh.device import BoardFacts, SshDevice
+from edgegen.devices.listed import Board, open_listed, session_of
 from edgegen.devices.ssh.look import check_look, name_of
-from edgegen.devices.ssh.session import BoardSession
-from edgegen.links.ssh import parse_address
 
 _TAG = "tag="
 _POLL_S = 2.0
 
 
-def board_status(entry: BoardEntry, profile: TargetProfile, cache: Path) -> tuple[str, str, str]:
-    """State (ready, busy or missing), what it says of itself or why it does not, and the fix. Sends nothing."""
-    session = _session(entry, cache, Silent())
+def board_status(name: str, entry: BoardEntry, profile: TargetProfile, cache: Path) -> tuple[str, str, str]:
+    """State (ready, busy or missing), what it says of itself or why it does not, and the fix."""
+    try:
+        told = _look(entry, profile, cache) if entry.url.startswith("ssh:") else _ask(name, entry, profile, cache)
+    except BusyError as error:
+        return "busy", f"{entry.url}: {error.got}", ""
+    except (ToolMissingError, TargetError, UsageError) as error:
+        return "missing", f"{entry.url}: {error.what}{f' ({error.got})' if error.got else ''}", error.next_step or ""
+    return "ready", f"{entry.url}: {told}", ""
+
+
+def _look(entry: BoardEntry, profile: TargetProfile, cache: Path) -> str:
+    """What a board that is reached by ssh looks like; sends nothing."""
+    session = session_of(entry, cache, Silent())
     try:
         session.open(0)
         look = session.look()
         check_look(look, profile, entry.url)
-    except BusyError as error:
-        return "busy", f"{entry.url}: {error.got}", ""
-    except ToolMissingError as error:
-        return "missing", f"{entry.url}: {error.what}{f' ({error.got})' if error.got else ''}", error.next_step or ""
     finally:
         session.close()
-    emulated = ", not a real machine" if entry.emulated or look.emulated else ""
-    return "ready", f"{entry.url}: {name_of(look, profile)}{emulated}", ""
+    return name_of(look, profile) + (", not a real machine" if entry.emulated or look.emulated else "")
 
 
-def _session(entry: BoardEntry, cache: Path, progress: Progress) -> BoardSession:
-    config = Path(entry.ssh_config).expanduser() if entry.ssh_config else None
-    return BoardSession(parse_address(entry.url), cache, progress, config=config)
+def _ask(name: str, entry: BoardEntry, profile: TargetProfile, cache: Path) -> str:
+    """What another board answers when it is asked who it is."""
+    board = open_listed(name, entry, profile, DeviceSettings(cache=cache, offline=True, progress=Silent()))
+    try:
+        board.take(0)
+        identity = board.identity()
+    finally:
+        board.close()
+    return identity.core + (", not a real machine" if identity.emulated else "")
 
 
 def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
@@ -67,7 +77,7 @@ class _AnyBoard:
         self._settings = settings
         self._asked = asked
         self._mutex = threading.Lock()
-        self._device: SshDevice | None = None
+        self._device: Board | None = None
 
     def identity(self) -> Identity:
         """See Device."""
@@ -88,7 +98,7 @@ class _AnyBoard:
                 self._device.close()
                 self._device = None
 
-    def _taken(self) -> SshDevice:
+    def _taken(self) -> Board:
         with self._mutex:
             if self._device is None:
                 key = (self._asked, self._profile.name)
@@ -101,7 +111,7 @@ class _AnyBoard:
                 _chosen[key] = name
             return self._device
 
-    def _first_free(self) -> tuple[str, SshDevice]:
+    def _first_free(self) -> tuple[str, Board]:
         deadline = time.monotonic() + WAIT_S
         told = False
         while True:
@@ -119,11 +129,8 @@ class _AnyBoard:
                 self._settings.progress.say(f"{self._asked}: waiting for {' or '.join(busy)}")
             time.sleep(_POLL_S)
 
-    def _opened(self, name: str, wait_s: float) -> SshDevice:
-        entry, settings = self._wanted[name], self._settings
-        session = _session(entry, settings.cache, settings.progress)
-        facts = BoardFacts(name=name, emulated=entry.emulated, energy=entry.energy)
-        device = SshDevice(session, self._profile, settings, facts=facts)
+    def _opened(self, name: str, wait_s: float) -> Board:
+        device = open_listed(name, self._wanted[name], self._profile, self._settings)
         try:
             device.take(wait_s)
         except ToolMissingError:

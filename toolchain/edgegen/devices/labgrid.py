@@ -15,8 +15,9 @@ from typing import Any
 from edgegen.core.errors import TargetError, ToolMissingError
 from edgegen.core.lazy import load
 from edgegen.core.targets import TargetProfile
+from edgegen.devices.board_facts import BoardFacts
 from edgegen.devices.device import Device, DeviceSettings
-from edgegen.devices.ssh.device import BoardFacts, SshDevice
+from edgegen.devices.ssh.device import SshDevice
 from edgegen.devices.ssh.session import BoardSession
 from edgegen.links.ssh import SshAddress, parse_address
 
@@ -26,7 +27,12 @@ _EXTRA = "labgrid"
 
 
 def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
-    """``labgrid:PLACE``. Asks labgrid at once where the place is.
+    """``labgrid:PLACE``. Raises as ``open_place``."""
+    return open_place(address, profile, settings, BoardFacts(name=address))
+
+
+def open_place(address: str, profile: TargetProfile, settings: DeviceSettings, facts: BoardFacts) -> SshDevice:
+    """The board at a place. Asks labgrid at once where it is.
 
     Raises:
         TargetError: no place's name, or it has no network address.
@@ -35,7 +41,7 @@ def open_device(address: str, profile: TargetProfile, settings: DeviceSettings) 
     if not _PLACE.fullmatch(address):
         raise TargetError("not the name of a labgrid place", got=f"labgrid:{address}", expected="labgrid:PLACE")
     session = BoardSession(_address_of(address), settings.cache, settings.progress)
-    return SshDevice(session, profile, settings, facts=BoardFacts(name=address))
+    return SshDevice(session, profile, settings, facts=facts)
 
 
 def _address_of(place: str) -> SshAddress:

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,33 @@ def macs_of_nodes(path: Path) -> dict[str, int]:
     model = read_onnx(path)
     shapes = onnx_shapes(model, str(path))
     return {node.name: _macs_of_node(node, shapes, str(path)) for node in nodes(model) if node.name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LitertOperator:
+    """One operator of a LiteRT file."""
+
+    name: str  # of what it makes
+    kind: str
+    macs: int
+
+
+def macs_of_litert(path: Path) -> list[LitertOperator]:
+    """The operators of the graph that is run (of the first signature), in the order of the file.
+
+    Raises: as ``census`` does.
+    """
+    from edgegen.export.litert_file import listed, operator_names, read_litert, text
+
+    model = read_litert(path)
+    run = model.subgraphs[model.signatureDefs[0].subgraphIndex if model.signatureDefs else 0]
+    found = []
+    for subgraph, operator, kind in operator_names(model):
+        if subgraph is run:
+            outputs = listed(operator.outputs)
+            name = text(subgraph.tensors[outputs[0]].name) if outputs else ""
+            found.append(LitertOperator(name=name, kind=kind, macs=_macs_of_operator(subgraph, operator, kind)))
+    return found
 
 
 def _census_onnx(model: ModelProto, shapes: Shapes, path: Path) -> Census:
@@ -254,12 +282,14 @@ def _census_executorch(path: Path) -> Census:
 
 def _census_c(path: Path) -> Census:
     from edgegen.core.c_model import C_INTERFACE, read_c_model
-    from edgegen.core.models import C_SOURCE
+    from edgegen.core.models import C_SOURCES
 
     model = read_c_model(path.parent / C_INTERFACE)
+    sources = [(form, path.parent / name) for form, name in C_SOURCES.items()]
+    form, source = next((item for item in sources if item[1].is_file()), sources[0])
     return Census(
         operators=dict(sorted(Counter(operator.kind for operator in model.operators).items())),
-        parameters=_census_litert(path.parent / C_SOURCE).parameters,
+        parameters=census(source, form).parameters,
         bytes=model.constant_bytes,
         macs=sum(operator.macs for operator in model.operators),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load
-from edgegen.core.models import FORMATS, form_of
+from edgegen.core.models import COMPILED, FORMATS, form_of
 
 FORM_FILES = {
     "torch": ("deployed.json", "deployed.safetensors"),
@@ -30,8 +30,8 @@ FINISHERS = {"ort": "edgegen.export.ort:convert", "c": "edgegen.export.c.convert
 instruction set) -> None, or what it tells of the file as ``CONVERTERS`` do.
 """
 
-EXTRAS = {"litert": "litert", "pte": "executorch", "c": "litert"}
-"""Format -> the pip extra that it needs."""
+EXTRAS = {"litert": "litert", "pte": "executorch"}
+"""Form -> the pip extra that it needs."""
 
 
 def convert(source: Path, folder: Path, *, form: str, to: str) -> Mapping[str, Any] | None:
@@ -49,9 +49,14 @@ def convert(source: Path, folder: Path, *, form: str, to: str) -> Mapping[str, A
     return told
 
 
-def finished(current: Path, folder: Path, *, format_name: str, isa: str) -> tuple[Path, Mapping[str, Any] | None]:
+def finished(
+    current: Path, folder: Path, *, format_name: str, isa: str, states: Mapping[str, str] | None = None
+) -> tuple[Path, Mapping[str, Any] | None]:
     """The folder with the format's file: ``current``, or ``folder`` with what is made of the file in it; and what is
     told of that.
+
+    Args:
+        states: input -> the output that feeds it at the next step, where that is known: for formats that are compiled.
 
     Raises:
         BuildError: the file cannot be had in the format.
@@ -59,5 +64,7 @@ def finished(current: Path, folder: Path, *, format_name: str, isa: str) -> tupl
     if form_of(format_name) == format_name:
         return current, None
     folder.mkdir()
-    told: Mapping[str, Any] | None = load(FINISHERS[format_name])(current, folder, isa)
+    told: Mapping[str, Any] | None = load(FINISHERS[format_name])(
+        current, folder, isa, *((states,) if format_name in COMPILED else ())
+    )
     return folder, told

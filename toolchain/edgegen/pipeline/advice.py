@@ -12,12 +12,15 @@ from edgegen.core.errors import ExitCode
 from edgegen.core.project import Project
 from edgegen.core.records import write_record
 from edgegen.data.dataset import Form
-from edgegen.pipeline.plan import PARENT
+from edgegen.pipeline.plan import COMPILED_FROM, PARENT
 from edgegen.pipeline.probes import JUDGED, TRAINED
 from edgegen.train.proposals import LeftOut
 
 RECIPES = (PARENT, "weight-int8", "static-int8")
 """What is made of every probe: the float model, and the two that need no further training."""
+
+RECIPES_IN_C = (PARENT, *COMPILED_FROM)
+"""The same on a target that runs C alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class Advice:
     probes: Sequence[Probe]
     left_out: Sequence[LeftOut]
     budgets: tuple[str, ...]
+    recipes: tuple[str, ...]  # made of every probe
+    format: str
     notes: Sequence[str]
 
 
@@ -67,8 +72,8 @@ def advice_document(advice: Advice) -> dict[str, Any]:
             "epochs": advice.epochs,
             "seed": advice.project.seed,
             "most_samples": {"train": TRAINED, "judged": JUDGED},
-            "recipes": list(RECIPES),
-            "format": advice.project.formats[0],
+            "recipes": list(advice.recipes),
+            "format": advice.format,
         },
         "groups": [
             {

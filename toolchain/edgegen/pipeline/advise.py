@@ -11,22 +11,27 @@ from typing import Any
 from edgegen.bench.advice import Probe, deciding_figure, told_by_probes, weigh
 from edgegen.core.budgets import Budget, BytesBudget
 from edgegen.core.cache import Cache
-from edgegen.core.errors import BuildError, StorageError, UsageError
+from edgegen.core.errors import BudgetError, BuildError, StorageError, UsageError
+from edgegen.core.models import COMPILED
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.core.records import read_record
 from edgegen.core.stages import Stages
+from edgegen.core.targets import load_target
 from edgegen.data.dataset import Form
 from edgegen.data.settings import DataSettings
 from edgegen.devices.device import Device, DeviceSettings, Identity
-from edgegen.pipeline.advice import RECIPES, Advice, advice_document
+from edgegen.pipeline.advice import RECIPES, RECIPES_IN_C, Advice, advice_document
 from edgegen.pipeline.data import DataMaker
+from edgegen.pipeline.fits import refuse_hopeless
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import ModelMaker
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order, refuse_file
-from edgegen.pipeline.plan import PARENT
+from edgegen.pipeline.plan import PARENT, formats_for
 from edgegen.pipeline.probes import HELD_BACK_RATIO, Bench, ProbeData, offered_files
+from edgegen.pipeline.probes_compiled import CompiledBench
+from edgegen.pipeline.prove import parents_on_host
 from edgegen.train.proposals import (
     TASKS,
     LeftOut,
@@ -132,6 +137,8 @@ def advise_project(
             probes=probes,
             left_out=(*left_out, *late),
             budgets=tuple(ordered.budgets),
+            recipes=ordered.project.recipes,
+            format=ordered.planned[0].name.format,
             notes=notes,
         )
     )
@@ -164,10 +171,15 @@ def _as_probed(asked: _Asked, proposal: Proposal) -> Project:
         family=proposal.family,
         model=proposal.settings,
         train={**training, "epochs": asked.epochs},
-        recipes=RECIPES,
+        recipes=_recipes(asked),
         formats=project.formats[:1],
         quality=quality,
     )
+
+
+def _recipes(asked: _Asked) -> tuple[str, ...]:
+    profile = load_target(asked.target, asked.project.folder)
+    return RECIPES_IN_C if COMPILED.issuperset(formats_for(asked.project, profile)) else RECIPES
 
 
 def _forms(asked: _Asked) -> dict[str, Form]:
@@ -218,6 +230,8 @@ def _probe_all(
                 raise
             except BuildError as error:
                 left_out.append(LeftOut(name=proposal.name, kind="failed", reason=error.paragraph()))
+            except BudgetError as error:
+                left_out.append(LeftOut(name=proposal.name, kind="too large", reason=error.paragraph()))
     return probes, left_out
 
 
@@ -245,11 +259,26 @@ def _probe(
     probed = order(_as_probed(asked, proposal), target=asked.target, device=asked.device)
     model = ModelMaker(probed.project, probed.settings, asked.stages, asked.cache, asked.progress)
     model.data = _data(asked, probed.settings.data, tokens=proposal.tokens)
+    refuse_hopeless(probed.planned, model, probed.profile)
     evaluated = model.evaluated().record
-    offered = offered_files(Maker(model, asked.progress), probed)
+    maker = Maker(model, asked.progress)
+    offered, files = offered_files(maker, probed)
     parent = next((item.path for item in offered if item.recipe == PARENT), None)
+    on_host = parents_on_host(maker, probed.planned)
     budgets = told_by_probes(ordered.budgets, model.output)
-    if identity is None or parent is None:
+    if identity is not None and on_host:
+        compiled = CompiledBench(
+            model.quality(),
+            model.output,
+            asked.stages,
+            ordered.profile,
+            identity,
+            connect,
+            next(iter(on_host.values())),
+            files,
+        )
+        weighed = weigh(offered, compiled.cost, compiled.quality, budgets, ordered.profile)
+    elif identity is None or parent is None:
         weighed = weigh(offered, None, None, budgets, ordered.profile, missing or "there is no float model to run")
     else:
         bench = Bench(model.quality(), model.output, asked.stages, ordered.profile, identity, connect, parent)

@@ -12,15 +12,15 @@ from edgegen.artifacts.golden import read_golden
 from edgegen.artifacts.layout import GOLDEN_ARRAYS, GOLDEN_RECORD, PREFILL_FILES
 from edgegen.artifacts.parse import strict_json
 from edgegen.bench.commits import commit_of
-from edgegen.bench.cost import counted_cost
+from edgegen.bench.cost import counted_cost, measure_named
 from edgegen.bench.golden_check import GoldenOutput, check_golden, golden_inputs
 from edgegen.bench.predict import predict
-from edgegen.bench.roofline import Position, arithmetic_ratio, position, positions
+from edgegen.bench.roofline import Position, arithmetic_ratio, position, position_of
 from edgegen.bench.runs import Figure, Run, line_of, machine_of
 from edgegen.core.c_model import C_INTERFACE, read_c_model
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, ExitCode, UsageError
-from edgegen.core.models import COMPILED, form_of
+from edgegen.core.models import COMPILED
 from edgegen.core.ports import Progress
 from edgegen.core.records import write_record
 from edgegen.core.results import CountedCost, Prediction
@@ -107,20 +107,19 @@ def bench(
         progress.say(f"golden vectors on {identity.core}")
         golden = _golden(opened, board)
         progress.say(f"measure {opened.manifest.candidate} on {identity.core}")
-        reading = board.measure(opened.model, opened.manifest.runtime, opened.sample)
+        reading = measure_named(board, opened.model, opened.manifest.runtime, opened.sample)
         figures = figures_of(reading, identity)
         figures += text_figures(opened, board, identity, reading, progress)
         figures += overhead_figures(board, identity, progress)
     finally:
         board.close()
-    counted = counted_cost(reading, _macs(opened))
+    counted = counted_cost(reading, _macs(opened), profile)
     run = run_of(opened, profile, identity, figures, counted, unsteady=drift_of(reading))
-    operators = _positions(opened, counted, profile)
+    places = (position_of(row, profile) for row in (counted.per_operator if counted else None) or ())
+    operators = tuple(place for place in places if place is not None)
     whole = None
     if counted is not None and counted.macs:
-        integer, real = counted.by_class.get("dot", 0) + counted.by_class.get("mlal", 0), counted.by_class.get("fma", 0)
-        kind = "QLinear" if integer > real else ""
-        whole = position(opened.manifest.candidate, kind, counted.instructions, counted.macs, profile)
+        whole = position(opened.manifest.candidate, "", counted.instructions, counted.macs, profile, counted.by_class)
     return Benched(
         run=run,
         golden=golden,
@@ -197,16 +196,3 @@ def _macs(opened: Opened) -> int | None:
         return census(opened.model, opened.manifest.format).macs
     except (BuildError, UsageError):
         return None
-
-
-def _positions(opened: Opened, counted: CountedCost | None, profile: TargetProfile) -> tuple[Position, ...]:
-    """Operators under the roof; none where they were not counted one by one, or the file does not name its own."""
-    if counted is None or counted.per_operator is None or form_of(opened.manifest.format) != "onnx":
-        return ()
-    from edgegen.export.census import macs_of_nodes
-
-    try:
-        macs = macs_of_nodes(opened.model)
-    except (BuildError, UsageError):
-        return ()
-    return positions(counted.per_operator, macs, profile)

@@ -12,7 +12,7 @@ from edgegen.bench.runs import Figure
 from edgegen.core.errors import EdgegenError, IntegrityError
 from edgegen.core.ports import Progress, Tensors
 from edgegen.core.results import NumberKind
-from edgegen.devices.device import Device, Identity, Reading
+from edgegen.devices.device import Device, Identity, Paces, Reading
 from edgegen.pipeline.opened_bundle import Opened
 
 _COUNTS = ("instructions", "bytes_loaded", "bytes_stored")
@@ -56,7 +56,7 @@ def drift_of(*readings: Reading) -> str:
 
 def text_figures(opened: Opened, board: Device, identity: Identity, step: Reading, progress: Progress) -> list[Figure]:
     """What a token costs: written, which is one inference of the model (``step``), and read, where a second file reads
-    blocks.
+    blocks. A microcontroller reads and writes a text of its own for both.
     """
     from edgegen_runtime.contract import PreprocessError
     from edgegen_runtime.generate import read_rules
@@ -69,6 +69,10 @@ def text_figures(opened: Opened, board: Device, identity: Identity, step: Readin
         rules = read_rules(contract)
     except PreprocessError as error:
         raise IntegrityError("the rules of a text are not usable", where=PREPROCESSING, got=error) from error
+    pace = board.pace(opened.model, opened.manifest.runtime, rules.context) if isinstance(board, Paces) else None
+    if pace is not None:
+        names = ("pp_instructions_per_token", "tg_instructions_per_token")
+        return [Figure(metric=name, kind="counted", value=value) for name, value in zip(names, pace, strict=True)]
     found = _per_token("tg", step, identity, 1)
     if prefill not in opened.files or not rules.block:
         return found

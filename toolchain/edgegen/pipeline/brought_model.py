@@ -163,7 +163,7 @@ class BroughtModel:
     def _form(self) -> str:
         """The form whose float file says what the model gives: the first that the project builds."""
         forms = self.given.brought.forms
-        return next((form_of(name) for name in self.project.formats if form_of(name) in forms), forms[0])
+        return next((form for name in self.project.formats if (form := form_of(name, forms)) in forms), forms[0])
 
     def features(self) -> Finished:
         """See Subject: nobody has classes to look at its images with."""

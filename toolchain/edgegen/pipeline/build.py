@@ -22,7 +22,7 @@ from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
 from edgegen.pipeline.brought_command import given_project
 from edgegen.pipeline.candidates import Found, candidate
 from edgegen.pipeline.contents import Outcome
-from edgegen.pipeline.fits import refuse_unfit
+from edgegen.pipeline.fits import refuse_hopeless, refuse_unfit
 from edgegen.pipeline.generation import Generating
 from edgegen.pipeline.hand_over import hand_over, write_failure
 from edgegen.pipeline.make import Maker
@@ -163,12 +163,13 @@ def build_ordered(
 def _build(ordered: Order, cache: Cache, settings: DeviceSettings, jobs: int) -> Mapping[str, Any]:
     stages = Stages(cache.store(), settings.progress)
     model = subject_of(ordered, stages, cache, settings.progress)
+    hopeful, hopeless = refuse_hopeless(ordered.planned, model, ordered.profile)
     identity, missing = _identify(ordered, settings)
     with asking(ordered, identity, model, stages, lambda: _connect(ordered, settings)) as probes:
         maker = Maker(model, settings.progress, probes)
-        made, lost = _make_all(maker, ordered.planned)
+        made, lost = _make_all(maker, hopeful)
         made, unfit = refuse_unfit(made, ordered.profile)
-        lost |= unfit
+        lost |= hopeless | unfit
         parents = parents_on_host(maker, ordered.planned)
     evaluated = model.evaluated()
     proofs: Mapping[str, Proof] = {}

@@ -59,7 +59,7 @@ def candidate(planned: Planned, found: Found, profile: TargetProfile) -> Candida
     reading = proof.reading
     if reading.model_flash_bytes is not None:  # code and constants as linked, where a firmware was
         known["size_bytes"] = reading.model_flash_bytes
-    counted = counted_cost(reading, export["census"]["macs"])
+    counted = counted_cost(reading, export["census"]["macs"], profile)
     return Candidate(
         status="eligible",
         why_rejected="",

@@ -14,7 +14,7 @@ from edgegen.bench.choose import Choice
 from edgegen.bench.choose import outcome as outcome_code
 from edgegen.core.digests import canonical_json, sha256_file
 from edgegen.core.errors import ExitCode
-from edgegen.core.models import FILES_BESIDE, FORMATS, TensorSpec
+from edgegen.core.models import C_LIBRARY, COMPILED, FORMATS, TensorSpec, files_beside
 from edgegen.core.records import read_record
 from edgegen.core.results import Candidate
 from edgegen.core.stages import Finished, Stage, Stages
@@ -71,12 +71,39 @@ def core_contents(outcome: Outcome, chosen: Candidate, maker: Maker, stages: Sta
         golden_arrays=golden.files[GOLDEN_ARRAYS].path,
         golden_record=golden.files[GOLDEN_RECORD].path,
         prefill=None if outcome.generation is None else outcome.generation.prefill,
-        beside={name: made.exported.files[name].path for name in FILES_BESIDE.get(chosen.format, ())},
+        beside=_beside(chosen, made, golden, stages),
         preprocessing=_contract(outcome, maker, made),
         sbom=_sbom(outcome, chosen, maker),
         verdicts=outcome.choice.verdicts,
         seeds=seeds(ordered),
     )
+
+
+def _beside(chosen: Candidate, made: Made, golden: Finished, stages: Stages) -> Mapping[str, Path]:
+    """Files of the format beside the first; C's library with golden vectors in it, for devices that test themselves."""
+    files = made.exported.files
+    beside = {name: files[name].path for name in files_beside(chosen.format, files)}
+    if chosen.format not in COMPILED:
+        return beside
+    stage = Stage(
+        name=f"library of {chosen.name}",
+        version=1,
+        quiet=True,
+        inputs={"export": made.exported.digest, "golden": golden.files[GOLDEN_ARRAYS].sha256},
+        tools={"edgegen": source_digest("export", "pipeline")},
+    )
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        from edgegen.artifacts.golden import read_golden
+        from edgegen.export.c.golden_header import golden_header
+        from edgegen.export.c.layouts import library, read_sources
+
+        sources = read_sources({name: blob.path for name, blob in made.exported.files.items()})
+        header = golden_header(sources.interface, read_golden(golden.files[GOLDEN_ARRAYS].path))
+        (folder / C_LIBRARY).write_bytes(library(sources, header))
+        return {"vectors": 0 if header is None else header.vectors}
+
+    return {**beside, C_LIBRARY: stages.run(stage, work).files[C_LIBRARY].path}
 
 
 def _contract(outcome: Outcome, maker: Maker, made: Made) -> Mapping[str, Any]:

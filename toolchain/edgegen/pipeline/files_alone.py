@@ -11,7 +11,6 @@ from typing import Any
 from edgegen.compress.steps import STEPS
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError, UsageError
-from edgegen.core.models import form_of
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
 from edgegen.core.stages import Finished, Stages
@@ -102,7 +101,7 @@ def _asked(ordered: Order, recipes: Sequence[str], format_name: str | None) -> l
 
 
 def _probed(planned: Planned) -> bool:
-    form = form_of(planned.name.format)
+    form = planned.form
     return any((step, form) in STEPS and STEPS[step, form].probed for step in planned.format_steps)
 
 

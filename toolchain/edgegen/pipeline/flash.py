@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgegen.core.cache import Cache
 from edgegen.core.errors import UsageError
@@ -15,9 +15,14 @@ from edgegen.core.targets import SYSTEM_OF_ISA, load_target
 from edgegen.devices.mcu.compiler import ensure_compiler
 from edgegen.devices.mcu.firmware import Preset, build_firmware
 from edgegen.devices.mcu.flashing import Written, write_firmware
-from edgegen.devices.mcu.interface import lay_out
+from edgegen.devices.mcu.guard import Guard
+from edgegen.devices.mcu.interface import SELF_TEST, lay_out
 from edgegen.devices.qemu_user.debs import Apt
 from edgegen.devices.qemu_user.toolbox import Toolbox
+from edgegen_runtime.public_keys import ED25519
+
+if TYPE_CHECKING:
+    from edgegen.artifacts.keys import Signing
 
 _FIRMWARE = (".elf", ".bin", ".uf2")
 
@@ -29,6 +34,7 @@ class Flashed:
     target: str
     firmware: str
     built: bool  # from a model, rather than given
+    key_id: str = ""  # whose signature the firmware asks for at boot; empty: nobody's
     written: Written
     dry: bool
 
@@ -39,6 +45,7 @@ class Flashed:
             "target": self.target,
             "firmware": self.firmware,
             "built": self.built,
+            "boot_key_id": self.key_id or None,
             "tool": self.written.tool,
             "commands": [list(command) for command in self.written.commands],
             "copied_to": self.written.copied_to or None,
@@ -59,6 +66,7 @@ def flash(
     preset: Preset = "speed",
     offline: bool = False,
     dry: bool = False,
+    signer: Signing | None = None,
 ) -> Flashed:
     """Writes ``what`` to a board.
 
@@ -67,9 +75,12 @@ def flash(
             folder that holds them, or a build's folder.
         project: folder whose own profiles are known.
         dry: only say what would be done.
+        signer: an Ed25519 key; the firmware that is built checks its signature of the model, and runs the model's
+            golden vectors, before it answers.
 
     Raises:
-        UsageError: there is no firmware and no model; a port or drive is needed.
+        UsageError: there is no firmware and no model; a port or drive is needed; a key of another kind, or nothing
+            that it could vouch for.
         TargetError: the profile does not say how its board is flashed, or how its chip is started.
         BudgetError: the model does not fit the board.
         ToolMissingError: the tool or the compiler is not there, or fails.
@@ -83,29 +94,54 @@ def flash(
         for part in (images, sources, work):
             part.mkdir()
         if what.is_file() and what.suffix in _FIRMWARE:
+            if signer is not None:
+                raise UsageError(
+                    "a firmware that is given is flashed as it is", where=str(what), next_step="no --boot-key"
+                )
             written = write_firmware(profile, what, images, port=port, drive=drive, dry=dry)
             return Flashed(target=profile.name, firmware=str(what), built=False, written=written, dry=dry)
-        model = _model(what)
+        model = _model(what, (FORMATS["c"], C_LIBRARY) if signer is None else (C_LIBRARY,))
+        laid = lay_out(model, sources)
+        guard = None if signer is None else _guard(signer, laid, model)
         toolbox = Toolbox(cache.root, offline=offline, progress=progress)
         toolbox.root.mkdir(parents=True, exist_ok=True)
         with Apt(toolbox) as apt:
             compiler = ensure_compiler(toolbox, apt, SYSTEM_OF_ISA[profile.isa])
         progress.say(f"build the firmware for {profile.title}")
-        firmware = build_firmware(profile, compiler, lay_out(model, sources), work, preset=preset, silicon=True)
+        firmware = build_firmware(profile, compiler, laid, work, preset=preset, silicon=True, guard=guard)
         written = write_firmware(profile, firmware.elf, images, port=port, drive=drive, dry=dry)
-    return Flashed(target=profile.name, firmware=str(model), built=True, written=written, dry=dry)
+    key_id = "" if signer is None else signer.public.key_id
+    return Flashed(target=profile.name, firmware=str(model), built=True, written=written, dry=dry, key_id=key_id)
 
 
-def _model(what: Path) -> Path:
-    """The exported C model that ``what`` is or holds."""
+def _guard(signer: Signing, sources: Path, model: Path) -> Guard:
+    if signer.public.kind != ED25519:
+        raise UsageError(
+            "the firmware checks Ed25519 signatures alone",
+            where="--boot-key",
+            got=signer.public.kind,
+            next_step="edgegen keys new NAME --type ed25519",
+        )
+    if not (sources / SELF_TEST).is_file():
+        raise UsageError(
+            "the model's library has no golden vectors for a self-test",
+            where=str(model),
+            expected=f"{SELF_TEST} in it: a bundle's {C_LIBRARY}, whose golden vectors are not too large",
+            next_step="build again, or flash without --boot-key",
+        )
+    return Guard(key=signer.public.raw, sign=signer.sign, golden=sources / SELF_TEST)
+
+
+def _model(what: Path, wanted: tuple[str, ...]) -> Path:
+    """The exported C model that ``what`` is or holds, as the first of the files that is there."""
     places = [what, what / "files"] if what.is_dir() else []
-    found = [place / name for place in places for name in (FORMATS["c"], C_LIBRARY) if (place / name).is_file()]
+    found = [place / name for place in places for name in wanted if (place / name).is_file()]
     if what.is_file():
         found = [what]
     if not found:
         raise UsageError(
             "there is nothing to flash",
             where=str(what),
-            expected=f"a firmware ({', '.join(_FIRMWARE)}), {FORMATS['c']}, {C_LIBRARY}, or a build's folder",
+            expected=f"a firmware ({', '.join(_FIRMWARE)}), {' or '.join(wanted)}, or a build's folder",
         )
     return found[0]

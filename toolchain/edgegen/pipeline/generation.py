@@ -16,7 +16,7 @@ from edgegen.core.results import Candidate, moved
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import driver_digest, machine_class, source_digest, versions
-from edgegen.devices.device import Device, Identity, Reading
+from edgegen.devices.device import Device, Identity, Paces, Reading
 from edgegen.pipeline.data import paths
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import TOOLS, load_inputs, load_targets
@@ -74,7 +74,11 @@ class Generating:
         rules: Mapping[str, Any] = family.generation(settings)
         proof, reference = proofs.get(str(planned.name)), proofs.get(parent)
         blocks, exported, reason = self._prefill(planned)
-        told = None
+        told, written = None, self._costs(None if proof is None else proof.reading, 1)
+        pace = self._pace(planned, item, rules["context"])
+        if pace is not None:
+            told = {**_ALONE, **written, "instructions_per_token": pace[0]}
+            written = {**written, "instructions_per_token": pace[1]}
         if blocks is not None and exported is not None:
             told = self._told(planned, blocks, exported, reference)
             length = _axis(exported, "tokens")
@@ -85,12 +89,42 @@ class Generating:
             document={
                 "context": rules["context"],
                 "memory": _memory(rules, item.exported),
-                "decode": self._costs(None if proof is None else proof.reading, 1),
+                "decode": written,
                 "prefill": told,
                 "no_prefill": reason,
                 **self._beside(item, made.get(parent), rules),
             },
         )
+
+    def _pace(self, planned: Planned, item: Made, context: int | None) -> Sequence[int] | None:
+        """Instructions of a token that a microcontroller reads and of one that it writes; None where nobody counts."""
+        identity = self._identity
+        if planned.name.format not in COMPILED or identity is None or "counted" not in identity.gives:
+            return None
+        stage = Stage(
+            name=f"pace of {planned.name.kind} on {self._profile.name}",
+            version=1,
+            quiet=True,
+            inputs={"model": item.carried.sha256},
+            settings={
+                "profile": self._profile.digest,
+                "device": identity.kind,
+                "runtime": planned.runtime,
+                "context": context,
+            },
+            tools={**identity.tools, "edgegen": source_digest("devices")},
+        )
+
+        def work(_: Path) -> Mapping[str, Any]:
+            device = self._connect()
+            try:
+                found = device.pace(item.carried.path, planned.runtime, context) if isinstance(device, Paces) else None
+            finally:
+                device.close()
+            return {"pace": None if found is None else list(found)}
+
+        pace: Sequence[int] | None = self._maker.stages.run(stage, work).record["pace"]
+        return pace
 
     # -- the file that reads blocks --------------------------------------------------------------------------------
 
@@ -290,6 +324,9 @@ def _memory(rules: Mapping[str, Any], exported: Finished) -> dict[str, Any]:
         "bytes_at_full_context": whole,
     }
 
+
+_ALONE = {"file": "", "sha256": "", "size_bytes": 0, "block": 1, "quality": {}, "failed": ""}
+"""What there is to tell of a prompt that the model itself reads, without scores until its last token."""
 
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 2}
 

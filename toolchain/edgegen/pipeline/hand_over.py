@@ -41,7 +41,8 @@ def hand_over(outcome: Outcome, maker: Maker, stages: Stages) -> Mapping[str, An
     contents = core_contents(outcome, chosen, maker, stages)
     with writing_bundle(folder) as writer:
         written = writer.add_core(contents)
-        trained = maker.model.converted(form_of(chosen.format)) is None
+        brought = outcome.order.project.brought
+        trained = brought is None and maker.model.converted(form_of(chosen.format)) is None
         kept = paths(maker.model.trained()) if trained and outcome.order.project.keep_training else {}
         writer.add_training(kept, provenance(maker.model))
         document = _document(outcome, maker, stages, written)

@@ -17,7 +17,7 @@ from edgegen.compress.context import StepContext
 from edgegen.compress.steps import STEPS, Applied, apply_step, find_step
 from edgegen.core.digests import sha256_tree
 from edgegen.core.errors import BuildError
-from edgegen.core.models import COMPILED, FILES_BESIDE, FORMATS, form_of
+from edgegen.core.models import COMPILED, FORMATS, files_beside
 from edgegen.core.ports import Probes, Progress, Tensors
 from edgegen.core.records import write_record
 from edgegen.core.share import share_dir
@@ -151,7 +151,7 @@ class Maker:
     def _exported(
         self, name: str, planned: Planned, source: Finished, calibration: Finished, quality: Finished
     ) -> Finished:
-        form = form_of(planned.name.format)
+        form = planned.form
         base = self._converted(source, form)
         steps = planned.format_steps
         probed = any(STEPS[step, form].probed for step in steps)
@@ -174,7 +174,7 @@ class Maker:
                 "probes": probes.key if probes else "none" if probed else "",
             }
             # Only what is made for an instruction set depends on one.
-            | ({} if form == planned.name.format else {"isa": planned.isa}),
+            | ({} if form == planned.name.format else {"isa": planned.isa, "states": dict(self._states(planned))}),
             tools=tools(planned.name.format, "compress", "export", "train")
             | (versions(BORROWED) if borrowed else {})
             | ({"kernels": kernels_digest()} if planned.name.format in COMPILED else {}),
@@ -195,7 +195,7 @@ class Maker:
     ) -> Mapping[str, Any]:
         from edgegen.export.finish import finish_export
 
-        form = form_of(planned.name.format)
+        form = planned.form
         work = folder / ".work"
         current = _materialize(base.files, FORM_FILES[form], work / "0")
         if any(STEPS[step, form].from_torch for step in planned.format_steps):
@@ -203,7 +203,8 @@ class Maker:
                 shutil.copyfile(source.files[name].path, current / name)
         passes = [*source.record.get("passes", ()), *base.record.get("passes", ())]
         refused = str(source.record.get("refused", ""))
-        context = replace(self.context(calibration), runtime=planned.runtime)
+        compiled = planned.name.format in COMPILED
+        context = replace(self.context(calibration), runtime=planned.runtime, compiled=compiled)
         if probes is not None:
             context = replace(context, cost=probes.cost, quality=probes.quality)
         for index, step in enumerate(planned.format_steps, start=1):
@@ -218,14 +219,24 @@ class Maker:
                 _copy(current, FORM_FILES[form], following)
             current = following
         before = current
-        current, told = finished(current, work / "finished", format_name=planned.name.format, isa=planned.isa)
+        current, told = finished(
+            current, work / "finished", format_name=planned.name.format, isa=planned.isa, states=self._states(planned)
+        )
         if told is not None:
-            passes.append(_finishing(before, current, planned.name.format, told))
-        _copy(current, FILES_BESIDE.get(planned.name.format, ()), folder)
+            passes.append(_finishing(before, current, form, planned.name.format, told))
+        there = {path.name for path in current.iterdir()}
+        _copy(current, files_beside(planned.name.format, there), folder)
         model = current / FORMATS[planned.name.format]
         export = finish_export(model, planned.name.format, load_inputs(quality), folder)
         shutil.rmtree(work)
         return {"export": write_record(export), "passes": passes, "refused": refused}
+
+    def _states(self, planned: Planned) -> Mapping[str, str]:
+        """Input -> the output that feeds it, for a format that is compiled; none where names are to tell."""
+        if planned.name.format not in COMPILED or self.model.family is not None:
+            return {}
+        told: Mapping[str, str] = self.model.contract().get("state", {})
+        return told
 
     def _converted(self, source: Finished, form: str) -> Finished:
         brought = self.model.converted(form)
@@ -308,7 +319,7 @@ class Maker:
 
     def _asked(self, planned: Planned, calibration: Finished) -> Probes | None:
         """The target, and the float file that it compares with."""
-        form = form_of(planned.name.format)
+        form = planned.form
         parent = self._converted(self.model.trained(), form)
         # A device that runs compiled models cannot be asked about the files that they are made from.
         if self._probes is None or planned.name.format in COMPILED:
@@ -339,11 +350,11 @@ def _conversion(torch_form: Path, folder: Path, form: str, told: Mapping[str, An
     return Applied(step=f"to {form}", form=form, before=before, after=after, **told).told()
 
 
-def _finishing(file: Path, folder: Path, format_name: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+def _finishing(file: Path, folder: Path, form: str, format_name: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a finisher tells, as a pass."""
     from edgegen.export.census import census
 
-    before = census_of_form(file, form_of(format_name))
+    before = census_of_form(file, form)
     after = census(folder / FORMATS[format_name], format_name)
     return Applied(step=f"to {format_name}", form=format_name, before=before, after=after, **told).told()
 

@@ -36,7 +36,7 @@ TOOLS = {
     "ort": (*_TORCH, "onnx", "onnxruntime", "onnxscript"),
     "litert": (*_TORCH, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax"),
     "pte": (*_TORCH, "executorch"),
-    "c": (*_TORCH, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax"),
+    "c": (*_TORCH, "onnx", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax"),
 }
 """Form -> distributions whose version can change what is made of it."""
 

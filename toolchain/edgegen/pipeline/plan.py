@@ -23,15 +23,15 @@ PARENT = "float32"
 """The recipe that changes nothing: the reference that every other is compared with."""
 
 _LITERT = ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")
-NEEDS = {"litert": _LITERT, "pte": ("executorch",), "c": _LITERT}
-"""Format -> distributions without which it cannot be built; they make up the extra of ``export.formats.EXTRAS``."""
+NEEDS = {"litert": _LITERT, "pte": ("executorch",)}
+"""Form -> distributions without which it cannot be built; they make up the extra of ``export.formats.EXTRAS``."""
 
 
 _ON_SAMPLES = ("static-int8", "static-int16", "mixed-int8")
 """Steps that fix the ranges of activations by what samples give: of made-up samples the ranges would be made up."""
 
-_COMPILED_FROM = ("static-int8", "static-int16")
-"""Steps of which one must be there before a file can be compiled: C has kernels for integers alone."""
+COMPILED_FROM = ("static-int8", "static-int16")
+"""Steps on a file of which one must be there before a file can be compiled: C has kernels for integers alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class Planned:
     """One candidate to be."""
 
     name: CandidateName
+    form: str  # that its steps on the file work on
     runtime: str
     torch_steps: tuple[str, ...]  # applied to the torch generator, in order
     format_steps: tuple[str, ...]  # applied to the exported file, in order
@@ -63,28 +64,31 @@ def plan(
         UsageError: a recipe names an unknown step, or orders its steps so that they cannot be applied.
     """
     chosen = project.points if points is None else points
-    own = _formats(project, profile)
+    own = formats_for(project, profile)
     formats = tuple(dict.fromkeys((*own, *(point.format for point in chosen.values()))))
     known = step_settings(project)
     # Without the float parent there is nothing to compare quality or cost with.
     planned = [_planned((PARENT,), format_name, profile, project, known) for format_name in formats]
     recipes = [_read(recipe, f"{project.source}, [compress.recipes]") for recipe in project.recipes]
-    if own == ("c",) and not any(set(_COMPILED_FROM) & set(steps) for steps in recipes):
-        recipes.append(_COMPILED_FROM[:1])  # else nothing of the project could be built for such a target
+    if own == ("c",) and not any(set(COMPILED_FROM) & set(steps) for steps in recipes):
+        # Else nothing of the project could be built for such a target. Which of them keeps the budgets is measured.
+        recipes += [(step,) for step in COMPILED_FROM[: None if project.brought is None else 1]]
     planned += [
         _planned(steps, format_name, profile, project, known)
         for steps in (recipes if points is None else ())
         for format_name in own
         if steps != (PARENT,)
         # That a format cannot be had at all is told once, of the float model.
-        if project.brought is None or form_of(format_name) in project.brought.forms
+        if project.brought is None or form_of(format_name, project.brought.forms) in project.brought.forms
     ]
     planned += [plan_point(project, profile, name, point) for name, point in chosen.items() if point.recipe != PARENT]
     return tuple(planned)
 
 
-def _formats(project: Project, profile: TargetProfile) -> tuple[str, ...]:
-    """The project's; ``c`` on a target that has no runtime for files, whatever the project says of those that have."""
+def formats_for(project: Project, profile: TargetProfile) -> tuple[str, ...]:
+    """What is built: the project's formats; ``c`` on a target that has no runtime for files, whatever the project says
+    of those that have.
+    """
     if set(profile.runtimes) == {"c"} and "c" not in project.formats:
         return ("c",)
     return project.formats
@@ -109,7 +113,7 @@ def plan_point(project: Project, profile: TargetProfile, name: str, point: Point
     known = {
         (name, form): _settings(step, {**project.steps.get(name, {}), **point.settings.get(name, {})}, where)
         for (name, form), step in STEPS.items()
-        if name in steps and form in ("torch", form_of(point.format))
+        if name in steps and form in ("torch", _form(project, point.format))
     }
     planned = _planned(steps, point.format, profile, project, known)
     return replace(planned, name=replace(planned.name, point=name))
@@ -176,9 +180,11 @@ def _planned(
 ) -> Planned:
     torch_steps = tuple(step for step in steps if step != PARENT and "torch" in _forms(step))
     format_steps = tuple(step for step in steps if step not in torch_steps and step != PARENT)
-    places = {**dict.fromkeys(torch_steps, "torch"), **dict.fromkeys(format_steps, form_of(format_name))}
+    file_form = _form(project, format_name)
+    places = {**dict.fromkeys(torch_steps, "torch"), **dict.fromkeys(format_steps, file_form)}
     return Planned(
         name=CandidateName(steps=steps, format=format_name),
+        form=file_form,
         runtime=profile.runtimes.get(format_name, ""),
         torch_steps=torch_steps,
         format_steps=format_steps,
@@ -189,13 +195,18 @@ def _planned(
             else _not_brought(torch_steps, format_steps, format_name, project.brought)
         ),
         settings={
-            step: _whole(known[step, form], format_name) for step, form in places.items() if (step, form) in known
+            step: as_compiled(known[step, form], format_name) for step, form in places.items() if (step, form) in known
         },
         isa=profile.mcu.kernels if profile.mcu is not None else profile.isa,
     )
 
 
-def _whole(settings: Any, format_name: str) -> Any:
+def _form(project: Project, format_name: str) -> str:
+    """The form that a format's steps work on, of a model that came as a file one that it can be had in."""
+    return form_of(format_name, None if project.brought is None else project.brought.forms)
+
+
+def as_compiled(settings: Any, format_name: str) -> Any:
     """The settings of a step; for C, which has no float kernels, what is left to us stays in integers throughout."""
     if format_name != "c" or getattr(settings, "elementwise", "") != "auto":
         return settings
@@ -205,13 +216,13 @@ def _whole(settings: Any, format_name: str) -> Any:
 def _obstacle(format_steps: Iterable[str], format_name: str, profile: TargetProfile, brought: Brought | None) -> str:
     if format_name not in profile.runtimes:
         return f"{profile.name} has no runtime for {format_name}"
-    if any(installed(distribution) is None for distribution in NEEDS.get(format_name, ())):
-        return f"pip install 'edgegen[{EXTRAS[format_name]}]'"
-    form = form_of(format_name)
+    form = form_of(format_name, None if brought is None else brought.forms)
+    if any(installed(distribution) is None for distribution in NEEDS.get(form, ())):
+        return f"pip install 'edgegen[{EXTRAS[form]}]'"
     integers = brought is not None and brought.integers
-    if format_name == "c" and not integers and not set(_COMPILED_FROM) & set(format_steps):
+    if format_name == "c" and not integers and not set(COMPILED_FROM) & set(format_steps):
         return (
-            f"C has integer kernels alone: a recipe must end with {' or '.join(_COMPILED_FROM)}; the float model runs "
+            f"C has integer kernels alone: a recipe must end with {' or '.join(COMPILED_FROM)}; the float model runs "
             f"on this host as {PARENT}@{form}, to compare with"
         )
     for step in format_steps:
@@ -236,7 +247,8 @@ def _not_brought(torch_steps: Iterable[str], format_steps: Iterable[str], format
     """Why a candidate cannot be made of a model that came as a file; empty if it can."""
     if format_name == "pte":
         return f"ExecuTorch files are made of models that are trained here; this one came as {brought.came_as}"
-    if form_of(format_name) not in brought.forms:
+    form = form_of(format_name, brought.forms)
+    if form not in brought.forms:
         return (
             f"the model came as {brought.came_as}: a conversion to {format_name} is lossy or needs another tool; "
             f"hand over that format itself, or a torch.export archive (.pt2), which is built in both"
@@ -244,12 +256,12 @@ def _not_brought(torch_steps: Iterable[str], format_steps: Iterable[str], format
     for step in torch_steps:
         return f"{step} trains a torch model of a family; a model that came as {brought.came_as} has none"
     for step in format_steps:
-        known = STEPS[step, form_of(format_name)]
+        known = STEPS[step, form]
         if known.from_torch:
             return f"{step} makes its file from a torch model of a family; this one came as {brought.came_as}"
         if brought.integers and not known.rewrites:
             return "the file is quantized already: rounding it again would only lose; it is taken as it is"
-        if brought.integers and form_of(format_name) == "litert":
+        if brought.integers and form == "litert":
             return f"the file is quantized already and ships byte for byte as it came: {step} would change it"
         if step in _ON_SAMPLES and not brought.calibrated:
             return f"{step} needs samples of what the model will see: --calibration FILE.npz"

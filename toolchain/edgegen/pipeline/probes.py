@@ -12,7 +12,6 @@ from edgegen.bench.advice import Offered
 from edgegen.bench.cost import measured_latency, read_reading, take_reading
 from edgegen.core.digests import sha256_file, sha256_json
 from edgegen.core.errors import BuildError, StorageError, ToolMissingError
-from edgegen.core.models import FORMATS
 from edgegen.core.ports import Probes, Tensors
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.targets import TargetProfile
@@ -20,10 +19,11 @@ from edgegen.core.versions import source_digest, versions
 from edgegen.data.dataset import DataSet, Part, load_dataset, save_dataset
 from edgegen.devices.device import Device, Identity, Reading
 from edgegen.pipeline.data import DataMaker, paths
+from edgegen.pipeline.fits import unfit_for
 from edgegen.pipeline.make import Asking, Maker
 from edgegen.pipeline.model import load_inputs
 from edgegen.pipeline.order import Order
-from edgegen.pipeline.prove import OUTPUTS, load_outputs
+from edgegen.pipeline.prove import OUTPUTS, Made, load_outputs
 from edgegen.pipeline.subject import Subject
 
 if TYPE_CHECKING:
@@ -248,9 +248,10 @@ def _counts(reading: Reading) -> dict[str, int]:
     }
 
 
-def offered_files(maker: Maker, probed: Order) -> list[Offered]:
-    """Every file that is made of the probe, and why others are not."""
-    offered = []
+def offered_files(maker: Maker, probed: Order) -> tuple[list[Offered], list[Made]]:
+    """Every file that is made of the probe, and why others are not; and those that there are."""
+    offered: list[Offered] = []
+    files: list[Made] = []
     for planned in probed.planned:
         known: dict[str, Any] = {
             "name": str(planned.name),
@@ -271,11 +272,12 @@ def offered_files(maker: Maker, probed: Order) -> list[Offered]:
         except BuildError as error:
             offered.append(Offered(path=None, status="failed", reason=error.paragraph(), **known))
             continue
-        refused = str(exported.record["refused"])
-        path = exported.files[FORMATS[planned.name.format]].path
+        made = Made(planned=planned, exported=exported)
+        refused = str(exported.record["refused"]) or unfit_for(made, probed.profile)
         count = exported.record["export"]["census"]["parameters"]
         if refused:
             offered.append(Offered(path=None, status="rejected", reason=refused, parameters=count, **known))
         else:
-            offered.append(Offered(path=path, parameters=count, **known))
-    return offered
+            offered.append(Offered(path=made.carried.path, parameters=count, **known))
+            files.append(made)
+    return offered, files

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgegen.bench.cost import read_reading, take_reading
 from edgegen.core.errors import BudgetError, BuildError, StorageError
-from edgegen.core.models import C_LIBRARY, C_SOURCE, COMPILED, FORMATS, CandidateName, form_of
+from edgegen.core.models import C_LIBRARY, C_SOURCES, COMPILED, FORMATS, CandidateName
 from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.core.store import Blob
@@ -48,7 +48,7 @@ class Made:
     def on_host(self) -> Blob:
         """The one file that this host runs: the model file, of C what the sources were made from."""
         form = self.planned.name.format
-        return self.exported.files[C_SOURCE if form in COMPILED else FORMATS[form]]
+        return self.exported.files[C_SOURCES[self.planned.form] if form in COMPILED else FORMATS[form]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +224,7 @@ def parents_on_host(maker: Maker, planned: Sequence[Planned]) -> dict[str, Made]
     for item in planned:
         form = item.name.format
         if form in COMPILED and form not in found and not item.not_built:
-            name = CandidateName(steps=(PARENT,), format=form_of(form))
+            name = CandidateName(steps=(PARENT,), format=item.form)
             parent = replace(item, name=name, torch_steps=(), format_steps=(), settings={})
             try:
                 found[form] = Made(planned=parent, exported=maker.exported(parent))

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgegen.core.cache import Cache
 from edgegen.core.digests import sha256_json
-from edgegen.core.errors import BuildError, ExitCode, StorageError, ToolMissingError, UsageError, gravest
+from edgegen.core.errors import (
+    BudgetError,
+    BuildError,
+    ExitCode,
+    StorageError,
+    ToolMissingError,
+    UsageError,
+    gravest,
+)
 from edgegen.core.lazy import load
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project, load_project
@@ -26,6 +34,7 @@ from edgegen.core.stages import Stages
 from edgegen.core.versions import source_digest
 from edgegen.devices.device import DeviceSettings
 from edgegen.pipeline.order import Order, order
+from edgegen.pipeline.plan import formats_for
 from edgegen.pipeline.search_fronts import document_of, measured_anew, shown_points, write_front
 from edgegen.pipeline.search_settings import SearchSettings, read_search_settings
 from edgegen.pipeline.search_space import Point, Space, point_key
@@ -171,7 +180,7 @@ def begun(asked: Asked, progress: Progress) -> Iterator[Running]:
         project=project,
         profiles=tuple(item.profile for item in orders),
         allowed=settings.steps,
-        formats=project.formats,
+        formats=tuple(dict.fromkeys(name for item in orders for name in formats_for(project, item.profile))),
     )
     with cache.in_use(), ExitStack() as stack:
         model = subject_of(orders[0], Stages(cache.store(), progress), cache, progress)
@@ -294,7 +303,7 @@ class Running:
                 result = self._trier.tried(point, finished, whole=is_first)
         except StorageError:
             raise  # a full disk says nothing of the recipe
-        except (BuildError, UsageError) as error:
+        except (BuildError, BudgetError, UsageError) as error:
             # A recipe that cannot be built or changes nothing is an answer too.
             self._progress.say(f"trial {trial.number}, {point['recipe']}@{point['format']}: {error.paragraph()}")
             trial.set_user_attr(FAILED, error.paragraph())

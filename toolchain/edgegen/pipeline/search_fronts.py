@@ -21,7 +21,7 @@ from edgegen.core.results import Candidate
 from edgegen.core.whole_file import replace_file
 from edgegen.pipeline.candidates import Found, candidate
 from edgegen.pipeline.points import FRONT_FILE
-from edgegen.pipeline.prove import Made, Prover
+from edgegen.pipeline.prove import Made, Prover, parents_on_host
 from edgegen.pipeline.search_space import Point, Space, point_key
 from edgegen.pipeline.search_targets import Stand
 from edgegen.pipeline.search_tries import placed
@@ -85,7 +85,8 @@ def measured_anew(points: Sequence[FoundPoint], stand: Stand, space: Space, jobs
             raise
         except BuildError as error:
             lost[str(item.name)] = ("failed", error.paragraph())
-    prover = Prover(maker, stand.profile, stand.identity, stand.connect, jobs)
+    on_host = parents_on_host(maker, list(planned.values()))
+    prover = Prover(maker, stand.profile, stand.identity, stand.connect, jobs, on_host)
     proofs = prover.prove(list(made.values()))
     found = Found(made=made, lost=lost, proofs=proofs, identity=stand.identity, missing="")
     return {name: candidate(item, found, stand.profile) for name, item in planned.items()}

@@ -14,10 +14,11 @@ from edgegen.compress.space import DURATION, choices, role, steps_for
 from edgegen.compress.steps import STEPS, Step, find_step
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import UsageError
+from edgegen.core.models import COMPILED, form_of
 from edgegen.core.project import PointTable, Project
 from edgegen.core.records import read_record, write_record
 from edgegen.core.targets import TargetProfile
-from edgegen.pipeline.plan import PARENT, Planned, plan_point, step_settings
+from edgegen.pipeline.plan import COMPILED_FROM, PARENT, Planned, plan_point, step_settings
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -27,6 +28,8 @@ Point: TypeAlias = Mapping[str, Any]
 
 _MOST_CHANGES = 2  # steps besides the quantizing one, on the trained model and on the file each
 _NONE = "-"
+_SETTLED = ("elementwise", "names")
+"""Settings of a step on a file that becomes C: all is integers there, and names are left behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +46,15 @@ class Space:
         return self._built([self._point((PARENT,), form, {}) for form in self.formats])
 
     def presets(self) -> list[Point]:
-        """The float models, and every step alone with the project's settings in every format."""
+        """The float models, and every step alone with the project's settings in every format.
+
+        Of what becomes C the quantizing steps stand for the float model, and no step comes without one of them.
+        """
         alone = [
-            self._point((step.name,), form, {})
+            self._point(names, form, {})
             for form in self.formats
-            for step in (*steps_for("torch", self.allowed), *steps_for(form, self.allowed))
+            for step in (*steps_for("torch", self.allowed), *self._steps(form))
+            for names in [self._alone(step, form)]
         ]
         unique = {point_key(point): point for point in self._built(alone)}
         return [*self.parents(), *unique.values()]
@@ -60,7 +67,7 @@ class Space:
             for names in recipes
             if not self.allowed or set(names) <= set(self.allowed)
             for form in self.formats
-            if all((name, "torch") in STEPS or (name, form) in STEPS for name in names)
+            if all((name, "torch") in STEPS or (name, self._form(form)) in STEPS for name in names)
         ]
         return self._built(points)
 
@@ -71,14 +78,15 @@ class Space:
         the step is used.
         """
         form = trial.suggest_categorical("format", list(self.formats)) if len(self.formats) > 1 else self.formats[0]
-        steps = [*self._side(trial, "torch"), *self._side(trial, form)]
+        sides = [("torch", step) for step in self._side(trial, "torch")]
+        sides += [(form, step) for step in self._side(trial, form)]
+        steps = [step for _, step in sides]
         settings: dict[str, dict[str, Any]] = {}
-        for step in steps:
-            written = self._settings()[step.name, step.form]
+        for side, step in sides:
             drawn = {
                 # The study keeps numbers of choices: lists and tables cannot be kept by its storage.
-                name: values[trial.suggest_categorical(f"{step.name}@{step.form}.{name}", list(range(len(values))))]
-                for name, values in choices(step, written).items()
+                name: values[trial.suggest_categorical(f"{step.name}@{side}.{name}", list(range(len(values))))]
+                for name, values in self._choices(step, side).items()
             }
             settings[step.name] = drawn
         names = tuple(step.name for step in steps)
@@ -95,7 +103,7 @@ class Space:
         form, names = point["format"], point["recipe"].split("+")
         found: dict[str, Any] = {"format": form} if len(self.formats) > 1 else {}
         for side in ("torch", form):
-            offered = {step.name: step for step in steps_for(side, self.allowed)}
+            offered = {step.name: step for step in self._steps(side)}
             used = [offered[name] for name in names if name in offered]
             changes = [step.name for step in used if role(step) == "change"]
             found |= {f"{side} changes": len(changes)} if _many(offered.values()) else {}
@@ -103,7 +111,7 @@ class Space:
             if any(role(step) == "quantize" for step in offered.values()):
                 found[f"{side} numbers"] = next((step.name for step in used if role(step) == "quantize"), _NONE)
             for step in used:
-                offers = choices(step, self._settings()[step.name, side])
+                offers = self._choices(step, side)
                 own = point["settings"].get(step.name, {})
                 for name, values in offers.items():
                     found[f"{step.name}@{side}.{name}"] = _place(own.get(name), values)
@@ -116,7 +124,7 @@ class Space:
 
     def _side(self, trial: Trial, form: str) -> Iterator[Step]:
         """Steps on the trained model or on the file: some that change it, in any order, then at most one quantizing."""
-        offered = steps_for(form, self.allowed)
+        offered = self._steps(form)
         changes = {step.name: step for step in offered if role(step) == "change"}
         quantizers = {step.name: step for step in offered if role(step) == "quantize"}
         many = _many(offered)
@@ -126,7 +134,9 @@ class Space:
         )
         yield from (changes[name] for name in taken)
         if quantizers:
-            name = trial.suggest_categorical(f"{form} numbers", [_NONE, *quantizers])
+            # Nothing is compiled that is not quantized.
+            plain = [] if form in COMPILED else [_NONE]
+            name = trial.suggest_categorical(f"{form} numbers", [*plain, *quantizers])
             if name != _NONE:
                 yield quantizers[name]
 
@@ -134,10 +144,10 @@ class Space:
         known = self._settings()
         full = {}
         for name in names:
-            place = next((place for place in ("torch", form) if (name, place) in known), None)
+            place = next((place for place in ("torch", self._form(form)) if (name, place) in known), None)
             if name != PARENT and place is not None:
                 full[name] = {**write_record(known[name, place]), **settings.get(name, {})}
-        plain = {name: write_record(_read(name, table, form)) for name, table in full.items()}
+        plain = {name: write_record(_read(name, table, self._form(form))) for name, table in full.items()}
         return {"recipe": "+".join(names), "format": form, "settings": plain}
 
     def _built(self, points: Sequence[Point]) -> list[Point]:
@@ -148,6 +158,30 @@ class Space:
 
     def _settings(self) -> dict[tuple[str, str], Any]:
         return step_settings(self.project)
+
+    def _steps(self, side: str) -> list[Step]:
+        """The steps on the trained model, or on the file of a format."""
+        if side not in COMPILED:
+            return steps_for(side, self.allowed)
+        # One that quantizes is there in any case: without it there would be nothing to try.
+        missing = self.allowed and not set(COMPILED_FROM) & set(self.allowed)
+        allowed = (*self.allowed, *COMPILED_FROM) if missing else self.allowed
+        offered = steps_for(self._form(side), allowed)
+        return [step for step in offered if step.name in COMPILED_FROM or role(step) == "change"]
+
+    def _form(self, format_name: str) -> str:
+        """What the steps of a format work on."""
+        return form_of(format_name, None if self.project.brought is None else self.project.brought.forms)
+
+    def _alone(self, step: Step, form: str) -> tuple[str, ...]:
+        """The recipe of one step: what becomes C is made integers of behind it."""
+        if form not in COMPILED or step.name in COMPILED_FROM:
+            return (step.name,)
+        return (step.name, next(name for name in COMPILED_FROM if name in {item.name for item in self._steps(form)}))
+
+    def _choices(self, step: Step, side: str) -> dict[str, tuple[Any, ...]]:
+        found = choices(step, self._settings()[step.name, step.form])
+        return {name: values for name, values in found.items() if side not in COMPILED or name not in _SETTLED}
 
 
 def _many(offered: Iterable[Step]) -> int:

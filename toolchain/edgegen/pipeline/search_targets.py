@@ -15,12 +15,15 @@ from edgegen.bench.front import (
     task_objective,
 )
 from edgegen.core.errors import ToolMissingError, UsageError
+from edgegen.core.models import COMPILED
 from edgegen.core.targets import TargetProfile
 from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
 from edgegen.metrics.table import METRICS
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.order import Order
 from edgegen.pipeline.probes import asking
+from edgegen.pipeline.prove import parents_on_host
+from edgegen.pipeline.search_compiled import quantized_figures
 from edgegen.pipeline.search_settings import CLOSENESS, TASK, TASK_OF_TOKENS, SearchSettings, worst_closeness
 from edgegen.pipeline.search_space import Space
 from edgegen.pipeline.search_trial import Judge
@@ -55,8 +58,11 @@ def opened(
     """
     with ExitStack() as stack:
 
+        def open_on(profile: TargetProfile) -> Device:
+            return model.driven(open_device(ordered.device_url, profile, device))
+
         def connect() -> Device:
-            found = model.driven(open_device(ordered.device_url, ordered.profile, device))
+            found = open_on(ordered.profile)
             stack.callback(found.close)
             return found
 
@@ -76,19 +82,23 @@ def opened(
             for point in space.parents()
             if not space.planned(point, ordered.profile).not_built
         }
-        if not parents:
+        presets = [space.planned(point, ordered.profile) for point in space.presets()]
+        on_host = parents_on_host(maker, presets)
+        if not parents and not on_host:
             raise ToolMissingError(
                 "no format of the project can be built for the target",
                 where=ordered.requested,
                 got="; ".join(item.not_built for item in ordered.planned[:2]),
             )
         inputs = model.validation(samples_of(settings, ordered))
-        judge = Judge(maker, ordered.profile, identity, lambda: one, inputs, parents)
-        known = []
+        judge = Judge(maker, ordered.profile, identity, lambda: one, inputs, parents, on_host)
+        known: list[Figures] = []
         for planned in parents.values():
             made = judge.made(planned)
-            quality = judge.quality(planned, made, inputs.record["samples"])
+            quality = judge.quality(planned, made, judge.samples)
             known.append({**judge.cost(planned, made), "quality": quality})
+        if on_host and not COMPILED & parents.keys():
+            known += quantized_figures(judge, presets, open_on, judge.samples)
         objectives = _objectives(settings, model, known)
         if sum(item.name in COSTS for item in objectives) == 0 or len(objectives) < 2:
             raise ToolMissingError(

@@ -9,17 +9,18 @@ from typing import Any
 
 from edgegen.bench.cost import measured_latency, read_reading
 from edgegen.core.errors import UsageError
-from edgegen.core.models import FORMATS
+from edgegen.core.models import COMPILED
 from edgegen.core.records import write_record
 from edgegen.core.results import moved
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.targets import TargetProfile
 from edgegen.core.versions import source_digest, versions
-from edgegen.devices.device import Device, Identity
+from edgegen.devices.device import Device, Identity, Reading
 from edgegen.pipeline.make import Maker
 from edgegen.pipeline.model import load_inputs, load_targets
 from edgegen.pipeline.plan import Planned
-from edgegen.pipeline.prove import OUTPUTS, load_outputs, run_here
+from edgegen.pipeline.prove import OUTPUTS, Made, load_outputs, run_here
+from edgegen.pipeline.weighing import weigh_on
 
 
 class Judge:
@@ -33,9 +34,14 @@ class Judge:
         connect: Callable[[], Device],
         inputs: Finished,
         parents: Mapping[str, Planned],
+        on_host: Mapping[str, Made],
     ) -> None:
-        """``inputs``: all that the float model is judged on, and whoever takes the same; ``parents``: its candidate by
-        format.
+        """What a trial is held against.
+
+        Args:
+            inputs: all that the float model is judged on, and whoever takes the same.
+            parents: its candidate by format.
+            on_host: of formats that are compiled, what stands for it on this host: see ``prove.parents_on_host``.
         """
         self.maker = maker
         self.profile = profile
@@ -43,6 +49,11 @@ class Judge:
         self._connect = connect
         self._inputs = inputs
         self._parents = parents
+        self._on_host = on_host
+
+    def on(self, profile: TargetProfile, device: Device) -> Judge:
+        """The same on another device."""
+        return Judge(self.maker, profile, self._identity, lambda: device, self._inputs, self._parents, self._on_host)
 
     @property
     def samples(self) -> int:
@@ -65,8 +76,7 @@ class Judge:
         )
 
         def work(folder: Path) -> Mapping[str, Any]:
-            reading = self._connect().measure(_file(planned, made), planned.runtime, self._rows(planned, 1))
-            return {"reading": write_record(reading)}
+            return {"reading": write_record(self._weighed(planned, made))}
 
         reading = read_reading(self.maker.stages.run(stage, work).record["reading"])
         counted, clock = reading.counted, measured_latency(reading, self._identity)
@@ -76,22 +86,45 @@ class Judge:
             "bytes_moved": moved(counted.bytes_loaded, counted.bytes_stored) if counted else None,
             "latency_ms": clock.p50_ms if clock else None,
             "peak_ram_bytes": reading.peak_ram_bytes,
+            "flash_bytes": reading.flash_bytes,
+            "arena_bytes": reading.arena_bytes,
+            # Code and constants as linked, where a firmware was.
+            **({} if reading.model_flash_bytes is None else {"size_bytes": reading.model_flash_bytes}),
         }
 
+    def _weighed(self, planned: Planned, made: Finished) -> Reading:
+        """One inference, whole: a trial asks for no operators."""
+        return weigh_on(self._connect(), _file(planned, made), planned.runtime, self._rows(planned, 1))
+
     def quality(self, planned: Planned, made: Finished, samples: int) -> dict[str, dict[str, float]]:
-        """Figures of the first ``samples`` inputs by part, all by the target's own kernels."""
+        """Figures of the first ``samples`` inputs by part, all by the target's own kernels.
+
+        What is compiled gives the same bytes on every core, so this host says what the target would.
+        """
+        if planned.name.format in COMPILED:
+            return self.quality_here(planned, made, samples)
         parent = self._parents[planned.name.format]
         return self._compared(
             planned, self._answers(parent, self.made(parent), samples), self._answers(planned, made, samples), samples
         )
 
+    def parents_quality(self, form: str, samples: int) -> dict[str, dict[str, float]]:
+        """Of the float model that stands on this host for a compiled format: what is true of it, among the rest."""
+        parent = self._on_host[form]
+        answers = self._answers_here(parent, samples)
+        return self._compared(parent.planned, answers, answers, samples)
+
     def quality_here(self, planned: Planned, made: Finished, samples: int) -> dict[str, dict[str, float]]:
         """The same by this host's kernels: quick to have, and only good to tell what is far off."""
-        parent = self._parents[planned.name.format]
+        if planned.name.format in COMPILED:
+            float_model = self._on_host[planned.name.format]
+        else:
+            parent = self._parents[planned.name.format]
+            float_model = Made(planned=parent, exported=self.made(parent))
         return self._compared(
             planned,
-            self._answers_here(parent, self.made(parent), samples),
-            self._answers_here(planned, made, samples),
+            self._answers_here(float_model, samples),
+            self._answers_here(Made(planned=planned, exported=made), samples),
             samples,
         )
 
@@ -114,15 +147,16 @@ class Judge:
 
         return self.maker.stages.run(stage, work)
 
-    def _answers_here(self, planned: Planned, made: Finished, samples: int) -> Finished:
-        model = _file(planned, made)
+    def _answers_here(self, made: Made, samples: int) -> Finished:
+        planned, model = made.planned, made.on_host
         return run_here(
             self.maker.stages,
             "answers on this host",
-            model,
+            model.path,
             planned.name.format,
             lambda: self._rows(planned, samples),
-            key={"model": model.name, "inputs": self._inputs_of(planned).digest, "samples": str(samples)},
+            key={"model": model.path.name, "inputs": self._inputs_of(planned).digest, "samples": str(samples)},
+            run=self.maker.model.run_on_host,
         )
 
     def _compared(
@@ -161,4 +195,4 @@ def file_figures(made: Finished) -> dict[str, Any]:
 
 
 def _file(planned: Planned, made: Finished) -> Path:
-    return made.files[FORMATS[planned.name.format]].path
+    return Made(planned=planned, exported=made).carried.path

@@ -8,9 +8,11 @@ from typing import Any
 
 from edgegen.bench.front import place
 from edgegen.bench.front_screen import Seen, ended, expected_instructions, screened
-from edgegen.core.errors import BuildError, StorageError, ToolMissingError
+from edgegen.core.errors import BudgetError, BuildError, StorageError, ToolMissingError
 from edgegen.core.stages import Finished
+from edgegen.pipeline.fits import refuse_hopeless, refuse_unfit
 from edgegen.pipeline.plan import Planned
+from edgegen.pipeline.prove import Made
 from edgegen.pipeline.search_settings import SearchSettings
 from edgegen.pipeline.search_space import Point, Space, shortened
 from edgegen.pipeline.search_targets import Stand, samples_of
@@ -37,15 +39,22 @@ class Trier:
 
         Raises:
             BuildError: it cannot be built, changes nothing, or does not run, on any target.
+            BudgetError: no target can hold it.
         """
         begun = time.monotonic()
         found: dict[str, dict[str, Any]] = {}
+        unfit: BudgetError | None = None
         for target, stand in self._stands.items():
             planned = self._space.planned(point, stand.profile)
             if planned.not_built:
                 found[target] = {"not_built": planned.not_built}
-            else:
+                continue
+            try:
                 found[target] = self._looked_at(stand, planned, _seen(target, finished), whole=whole)
+            except BudgetError as error:
+                found[target], unfit = {"not_built": error.paragraph()}, error
+        if unfit is not None and all(item.get("not_built") for item in found.values()):
+            raise unfit
         tried = {target: item for target, item in found.items() if not item.get("not_built")}
         hopeful = any(not item["ended"] for item in tried.values())
         for target, item in tried.items():
@@ -126,6 +135,7 @@ def _as_seen(name: str, told: Mapping[str, Any]) -> Seen:
 
 
 def _made(stand: Stand, planned: Planned) -> Finished:
+    refuse_hopeless([planned], stand.maker.model, stand.profile)
     try:
         made = stand.judge.made(planned)
     except ToolMissingError as error:
@@ -133,4 +143,5 @@ def _made(stand: Stand, planned: Planned) -> Finished:
         raise BuildError(error.what, where=error.where, next_step=error.next_step) from error
     if made.record["refused"]:
         raise BuildError(str(made.record["refused"]))
+    refuse_unfit({str(planned.name): Made(planned=planned, exported=made)}, stand.profile)
     return made

@@ -23,24 +23,28 @@ from edgegen.compress.quantize.variants import Judged, check_metric, quantize_bu
 from edgegen.compress.steps import STEPS, Step
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, StorageError, ToolMissingError, UsageError
-from edgegen.core.models import FORMATS
+from edgegen.core.models import COMPILED, FORMATS
 from edgegen.core.ports import Progress, Silent
 from edgegen.core.project import Project
 from edgegen.core.records import write_record
 from edgegen.core.stages import Finished, Stage, Stages
 from edgegen.devices.device import DeviceSettings
 from edgegen.pipeline.judge import Judge
+from edgegen.pipeline.judge_compiled import CompiledJudge
 from edgegen.pipeline.make import STEP_SEED, Maker
 from edgegen.pipeline.model import load_inputs, save_inputs, tools
 from edgegen.pipeline.on_target import on_target
 from edgegen.pipeline.order import Order, order
-from edgegen.pipeline.plan import PARENT, Planned, step_settings
+from edgegen.pipeline.plan import PARENT, Planned, as_compiled, step_settings
 from edgegen.pipeline.prove import Made
 from edgegen.pipeline.subject import Subject
 from edgegen.pipeline.subject_of import subject_of
 
 By = Literal["auto", "layer", "block"]
 PAGE, DOCUMENT = "sensitivity.html", "sensitivity.json"
+KEEP_FLOAT, KEEP_WIDE = "keep_float", "keep_int16"
+"""Settings of a quantizing step that name layers: left in float, and, where the file becomes C, in 16 bits."""
+
 _MOST_LAYERS = 64
 _CURVE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
@@ -84,23 +88,32 @@ def measure_sensitivity(
     cache, progress = cache or Cache(), progress or Silent()
     ordered = order(project, target=target, device=device, out=out, overrides=overrides)
     planned = _parent(ordered, format_name)
-    found = _step(step, planned.name.format)
+    keep = KEEP_WIDE if planned.name.format in COMPILED else KEEP_FLOAT
+    found = _step(step, planned.form, keep)
     settings = DeviceSettings(cache=cache.root, offline=offline, progress=progress)
     cache.sweep()
     with cache.in_use(), on_target(ordered.device_url, ordered.profile, settings) as (reached, identity, missing):
         stages = Stages(cache.store(), progress)
         model = subject_of(ordered, stages, cache, progress)
         maker = Maker(model, progress)
-        made = Made(planned=planned, exported=maker.exported(planned))
+        # C has no float model: the file that it would be made from stands for it.
+        parent = replace(planned, name=replace(planned.name, format=planned.form), not_built="")
+        made = Made(planned=parent, exported=maker.exported(parent))
         inputs = _some(model, samples)
-        judge = Judge(stages, inputs, model.output, made.model, planned.name.format, ordered, reached, identity)
+        known = (stages, inputs, model.output, made.model, planned.form, ordered)
+        judge = (
+            CompiledJudge(*known, planned.isa, reached, identity)
+            if planned.name.format in COMPILED
+            else Judge(*known, reached, identity)
+        )
         task = _Task(
             ordered=ordered,
             maker=maker,
             made=made,
             step=found,
-            settings=step_settings(ordered.project)[found.name, found.form],
+            settings=as_compiled(step_settings(ordered.project)[found.name, found.form], planned.name.format),
             judge=judge,
+            keep=keep,
             progress=progress,
         )
         with tempfile.TemporaryDirectory() as name:
@@ -113,7 +126,7 @@ def measure_sensitivity(
 
 
 def _parent(ordered: Order, format_name: str | None) -> Planned:
-    """The float candidate of the format.
+    """The float candidate of the format, also where it stands for one that is compiled.
 
     Raises:
         UsageError: the project does not build that format.
@@ -127,22 +140,30 @@ def _parent(ordered: Order, format_name: str | None) -> Planned:
             where=f"{ordered.project.source}, [export] formats",
             expected=f"--format {' or '.join(parents)}",
         )
-    if parents[wanted].not_built:
+    if parents[wanted].not_built and not _can_stand(ordered, wanted):
         raise ToolMissingError(f"{wanted} cannot be built for {ordered.profile.name}", got=parents[wanted].not_built)
     return parents[wanted]
 
 
-def _step(name: str, form: str) -> Step:
+def _can_stand(ordered: Order, form: str) -> bool:
+    """Whether anything of a compiled format can be built for the target, though the float model cannot."""
+    return form in COMPILED and any(item.name.format == form and not item.not_built for item in ordered.planned)
+
+
+def _step(name: str, form: str, keep: str) -> Step:
     """The quantizing step.
 
+    Args:
+        keep: its setting that names single layers.
+
     Raises:
-        UsageError: it does not exist on the format, or cannot keep single layers in float.
+        UsageError: it does not exist on the format, or has no such setting.
     """
-    able = [step for (step, of), known in STEPS.items() if of == form and hasattr(known.settings, "keep_float")]
+    able = [step for (step, of), known in STEPS.items() if of == form and hasattr(known.settings, keep)]
     plain = [step for step in able if not STEPS[step, form].probed]
     if name not in plain:
         raise UsageError(
-            f"the step {name!r} on {form} cannot keep single layers in float",
+            f"the step {name!r} on {form} cannot keep single layers in {keep.removeprefix('keep_')}",
             where="--step",
             expected=f"one of {', '.join(plain) or 'none'}",
         )
@@ -174,7 +195,8 @@ class _Task:
     made: Made  # the float file
     step: Step
     settings: Any  # of the step
-    judge: Judge
+    judge: Judge | CompiledJudge
+    keep: str  # the step's setting that names layers
     progress: Progress
 
     @property
@@ -195,6 +217,7 @@ def _variant(task: _Task, source: Path, kept: Sequence[Layer]) -> Path | str:
             "step": task.step.name,
             "settings": write_record(task.settings),
             "kept": [tensor for layer in kept for tensor in layer.tensors],
+            **({} if task.keep == KEEP_FLOAT else {"keep": task.keep}),
             "seed": model.project.seed + STEP_SEED,
             "threads": model.training.threads,
         },
@@ -204,7 +227,7 @@ def _variant(task: _Task, source: Path, kept: Sequence[Layer]) -> Path | str:
     def work(folder: Path) -> Mapping[str, Any]:
         context = replace(task.maker.context(calibration), runtime=task.made.planned.runtime, progress=Silent())
         try:
-            quantize_but(kept, source, folder, task.form, task.step.name, task.settings, context)
+            quantize_but(kept, source, folder, task.form, task.step.name, task.settings, context, keep=task.keep)
         except StorageError:
             raise
         except BuildError as error:
@@ -241,7 +264,8 @@ def _measured(task: _Task, work: Path, by: By, metric: str, samples: int, missin
         version=task.ordered.project.version,
         target=task.ordered.profile.name,
         target_requested=task.ordered.requested,
-        candidate=f"{task.step.name}@{task.form}",
+        candidate=f"{task.step.name}@{'c' if task.keep == KEEP_WIDE else task.form}",
+        kept_as=task.keep.removeprefix("keep_"),
         metric=key,
         samples=samples,
         kernels=task.judge.kernels,
@@ -337,15 +361,16 @@ def _curve(
     yield CurvePoint(layers=(), judged=whole)
     by_name = {layer.name: layer for layer in layers}
     order = [by_name[row.name] for row in ranked]
+    said = f"layers back to {task.keep.removeprefix('keep_')}"
     sizes = [size for size in _CURVE if size < len(order)] + ([len(order)] if order else [])
     for done, size in enumerate(sizes):
-        task.progress.advance("layers back to float", done, len(sizes), f"{size} of {len(layers)}")
+        task.progress.advance(said, done, len(sizes), f"{size} of {len(layers)}")
         # In the file's order, so that the same set is the same stage whatever its ranking.
         kept = [layer for layer in layers if layer in order[:size]]
         judged = _judged(task, source, kept)
         if not judged.failed:
             yield CurvePoint(layers=tuple(layer.name for layer in order[:size]), judged=judged)
-    task.progress.advance("layers back to float", len(sizes), max(len(sizes), 1))
+    task.progress.advance(said, len(sizes), max(len(sizes), 1))
 
 
 def _notes(task: _Task, missing: str) -> list[str]:
@@ -354,7 +379,16 @@ def _notes(task: _Task, missing: str) -> list[str]:
         said.append(
             f"run on this host ({task.judge.kernels}), nothing was counted"
             + (f": {missing}" if missing else "")
-            + "; int8 outputs of x86 without VNNI lie further from the float model's than an ARM core's"
+            + (
+                ""
+                if task.keep == KEEP_WIDE
+                else "; int8 outputs of x86 without VNNI lie further from the float model's than an ARM core's"
+            )
+        )
+    if task.keep == KEEP_WIDE:
+        said.append(
+            "C has no float kernels: a layer goes back to activations of 16 bits, its weights stay int8 "
+            "([compress.static-int8] keep_int16)"
         )
     if task.form != "onnx":
         said.append("what weights and what activations spoil is told apart in onnx alone")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgegen.bench.cost import counted_cost
+from edgegen.bench.cost import counted_cost, measure_named
 from edgegen.bench.regression import Rules
 from edgegen.bench.runs import Figure, Run
 from edgegen.bench.statistics import Difference, compare_runs, least_detectable, spread_of
@@ -144,7 +144,7 @@ def _turns(board: Device, identity: Identity, sides: Sequence[Opened], bench: Be
     for turn in range(rounds):
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
             opened = sides[side]
-            taken[side].append(board.measure(opened.model, opened.manifest.runtime, opened.sample))
+            taken[side].append(measure_named(board, opened.model, opened.manifest.runtime, opened.sample))
         bench.progress.advance("runs in turn", turn + 1, rounds)
     return taken
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from edgegen.compress.steps import STEPS
 from edgegen.core.errors import BuildError, StorageError
-from edgegen.core.models import form_of
 from edgegen.core.ports import Tensors
 from edgegen.core.stages import Finished, Stage
 from edgegen.core.versions import source_digest, versions
@@ -50,7 +49,7 @@ def calibration_spread(
 
 
 def _calibrated(planned: Planned) -> bool:
-    return any(STEPS[step, form_of(planned.name.format)].calibrated for step in planned.format_steps)
+    return any(STEPS[step, planned.form].calibrated for step in planned.format_steps)
 
 
 def _spread(maker: Maker, planned: Planned, parent: Made, draws: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _NO_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
 
 Counts: TypeAlias = "dict[Number, int]"
 
-_LEAST_SHARE = 0.5
+LEAST_SHARE = 0.5
 """A layer keeps at least this share of what the same ratio would leave it: scores are judged one channel at a time, and
 say less and less as a layer empties."""
 
@@ -95,7 +95,7 @@ def _cheapest(
             mine = [group for group in groups if group.number == number]
             step = step_of(mine[0], settings.multiple)
             left = channels - (channels % step or step)
-            if number in fixed or left < max(step, _LEAST_SHARE * even[number]):
+            if number in fixed or left < max(step, LEAST_SHARE * even[number]):
                 continue
             price = sum(float(ranked[group.name][left:channels].sum()) for group in mine)
             saved = now - cost({**counts, number: left})

@@ -22,13 +22,15 @@ Config: TypeAlias = Any
 _NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 
 
-def static(*, activation_bits: int, symmetric: bool, granularity: QuantGranularity = CHANNEL) -> Config:
-    """int8 weights, activations in integers of so many bits with ranges known beforehand."""
+def static(
+    *, activation_bits: int, symmetric: bool, granularity: QuantGranularity = CHANNEL, weight_bits: int = 8
+) -> Config:
+    """Weights and activations in integers of so many bits, those of activations with ranges known beforehand."""
     return qtyping.OpQuantizationConfig(
         activation_tensor_config=qtyping.TensorQuantizationConfig(
             num_bits=activation_bits, symmetric=symmetric or activation_bits == 16
         ),
-        weight_tensor_config=_weights(8, granularity),
+        weight_tensor_config=_weights(weight_bits, granularity),
         compute_precision=qtyping.ComputePrecision.INTEGER,
     )
 

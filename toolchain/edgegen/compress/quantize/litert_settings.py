@@ -17,6 +17,21 @@ def _keep_float() -> Any:
     )
 
 
+def _keep_int16() -> Any:
+    return setting(
+        (),
+        doc="patterns as in keep_float of what computes with int16 activations instead: finer, and in C four times the "
+        "work (litert only)",
+    )
+
+
+def _dense() -> Any:
+    return setting(
+        "int8",
+        doc="weights of dense layers and of tables that are looked up; int4: half the room, where the file becomes C",
+    )
+
+
 def _observer() -> Any:
     return setting(
         "minmax",
@@ -65,6 +80,8 @@ class LitertStaticInt8:
     )
     elementwise: Literal["auto", "float", "int8"] = _elementwise()
     keep_float: tuple[str, ...] = _keep_float()
+    keep_int16: tuple[str, ...] = _keep_int16()
+    dense: Literal["int8", "int4"] = _dense()
     rounding: Literal["nearest", "adaptive"] = _static_rounding()
     equalize: bool = setting(
         False, doc="scale channels between two layers so that their weights' ranges agree, before quantization"

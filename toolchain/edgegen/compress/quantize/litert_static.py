@@ -6,6 +6,7 @@ Inputs and outputs stay float32. Which operators compute with integers is ``lite
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from edgegen.compress.context import StepContext
 from edgegen.compress.quantize.litert_bias import correct_biases
 from edgegen.compress.quantize.litert_equalize import equalize
 from edgegen.compress.quantize.litert_graph import layers, open_litert
-from edgegen.compress.quantize.litert_islands import Islands, choose, kept, nodes
-from edgegen.compress.quantize.litert_recipes import CHANNEL, TENSOR, Recipe, dynamic, expanded, static
+from edgegen.compress.quantize.litert_islands import Islands, Node, choose, kept, nodes
+from edgegen.compress.quantize.litert_recipes import CHANNEL, TENSOR, Config, Recipe, allows, dynamic, expanded, static
 from edgegen.compress.quantize.litert_round import Rounder, find_moments
 from edgegen.compress.quantize.litert_settings import LitertStaticInt8, LitertStaticInt16
 from edgegen.compress.quantize.litert_watch import ranges
@@ -79,9 +80,18 @@ def _quantize(
             got=islands.figures()["float_operators"],
             next_step="leave this recipe out of [compress] recipes for this model",
         )
-    writer = _Writer(model, path, done, settings.weights_per_scale, bits=bits, symmetric=symmetric)
+    writer = _Writer(
+        model,
+        path,
+        done,
+        settings.weights_per_scale,
+        bits=bits,
+        symmetric=symmetric,
+        wide=kept(nodes(model), getattr(settings, "keep_int16", ()), str(path), "keep_int16"),
+        dense_bits=4 if getattr(settings, "dense", "int8") == "int4" else 8,
+    )
     islands = writer.write(islands, seen)
-    figures = islands.figures()
+    figures = islands.figures() | writer.figures()
     if settings.rounding == "adaptive":
         rounder = Rounder("adaptive", find_moments(path, context.inputs, samples), rescale=False)
         rounder.round(path, done)
@@ -93,14 +103,29 @@ def _quantize(
     return figures | without_names(done, settings.names)
 
 
+_DENSE = ("FULLY_CONNECTED", "GATHER")  # kinds with kernels for weights of 4 bits
+
+
 class _Writer:
     """Writes a file by what is chosen, and once more with less where the runtime refuses it."""
 
     def __init__(
-        self, model: Any, source: Path, done: Path, weights_per_scale: int, *, bits: int, symmetric: bool
+        self,
+        model: Any,
+        source: Path,
+        done: Path,
+        weights_per_scale: int,
+        *,
+        bits: int,
+        symmetric: bool,
+        wide: Collection[int] = (),
+        dense_bits: int = 8,
     ) -> None:
+        """``wide``: places of operators whose activations have 16 bits; ``dense_bits``: of weights of dense layers."""
         self._source, self._done = source, done
         self._bits, self._symmetric = bits, symmetric
+        self._wide, self._dense_bits = wide, dense_bits
+        self._narrow = self._widened = 0
         shapes = {layer.result: model.subgraphs[0].tensors[layer.weights].shape for layer in layers(model)}
         self._rows = {result: int(shape[-1]) for result, shape in shapes.items()}
         self._weights_per_scale = weights_per_scale
@@ -116,15 +141,37 @@ class _Writer:
             self._write(islands, seen)
         return islands
 
+    def figures(self) -> dict[str, Any]:
+        """How many operators got other widths than the rest, where some did."""
+        told = {"int16_operators": self._widened, "int4_operators": self._narrow}
+        return {name: count for name, count in told.items() if count}
+
     def _write(self, islands: Islands, seen: Ranges) -> None:
         recipe = Recipe()
+        self._narrow = self._widened = 0
         for node in islands.chosen:
-            fine = node.kind != "FULLY_CONNECTED" or self._rows.get(node.outputs[0], 0) >= self._weights_per_scale
-            granularity = CHANNEL if fine else TENSOR
-            config = static(activation_bits=self._bits, symmetric=self._symmetric, granularity=granularity)
-            recipe.add(node.kind, node.scope, config)
+            recipe.add(node.kind, node.scope, self._config(node))
         for node in islands.expanded:
             recipe.add(node.kind, node.scope, expanded(8))
         for node in islands.tables:
             recipe.add(node.kind, node.scope, dynamic(8))
         write(self._source, self._done, recipe, seen)
+
+    def _config(self, node: Node) -> Config:
+        """What becomes of an operator; where its kind cannot have the width that was asked for, as all others."""
+        fine = node.kind != "FULLY_CONNECTED" or self._rows.get(node.outputs[0], 0) >= self._weights_per_scale
+        granularity = CHANNEL if fine else TENSOR
+        plain = static(activation_bits=self._bits, symmetric=self._symmetric, granularity=granularity)
+        bits, symmetric = (16, True) if node.place in self._wide else (self._bits, self._symmetric)
+        is_dense = node.kind in _DENSE and node.outputs[0] in self._rows
+        config = static(
+            activation_bits=bits,
+            symmetric=symmetric,
+            granularity=granularity,
+            weight_bits=self._dense_bits if is_dense else 8,
+        )
+        if not allows(node.kind, config):
+            return plain
+        self._widened += bits > self._bits
+        self._narrow += is_dense and self._dense_bits < 8
+        return config

@@ -31,6 +31,7 @@ from edgegen.compress.quantize.onnx_rounding import Rounder, find_moments
 from edgegen.compress.quantize.onnx_weights import Weight, find_weights, quantized
 from edgegen.core.errors import BuildError
 from edgegen.core.models import FORMATS
+from edgegen.export.host_runtime import RUNTIMES
 from edgegen.export.onnx_file import read_onnx, write_onnx
 
 Array = np.ndarray[Any, Any]
@@ -93,7 +94,8 @@ def quantize(source: Path, folder: Path, plan: StaticPlan, context: StepContext)
             overrides |= _round(model, layers, rounder, plan, where)
             figures |= rounder.figures()
         done = _quantized(model, ranges, chosen, overrides, plan, Path(name), path)
-    _float_results(done, model, chosen)
+    if context.runtime != RUNTIMES["c"]:  # C has no float operators that could read them
+        _float_results(done, model, chosen)
     check_scales(done, where)
     if plan.correct_bias:
         names = [layer.node.name for layer in layers]

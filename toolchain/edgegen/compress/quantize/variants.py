@@ -73,26 +73,36 @@ def check_metric(metric: str, statistic: str, figures: Mapping[str, float], wher
 
 
 def quantize_but(
-    kept: Iterable[Layer], source: Path, folder: Path, form: str, step: str, settings: Any, context: StepContext
+    kept: Iterable[Layer],
+    source: Path,
+    folder: Path,
+    form: str,
+    step: str,
+    settings: Any,
+    context: StepContext,
+    *,
+    keep: str = "keep_float",
 ) -> Path:
     """Writes the file quantized by the named step with these layers in float, and returns its path.
 
     Args:
         settings: a record that has at least the step's own fields.
+        keep: the setting that names layers; another than ``keep_float`` keeps them in what that one says.
 
     Raises:
-        UsageError: the step cannot keep layers in float.
+        UsageError: the step cannot keep layers so.
         BuildError: the quantizer failed, or the runtime refuses what it wrote.
     """
     found = find_step(step, form)
     names = {item.name for item in fields(found.settings)}
-    if "keep_float" not in names:
+    if keep not in names:
+        kind = keep.removeprefix("keep_")
         raise UsageError(
-            f"{step} on {form} cannot keep single layers in float", expected="a step with the setting keep_float"
+            f"{step} on {form} cannot keep single layers in {kind}", expected=f"a step with the setting {keep}"
         )
     own = found.settings(**{name: getattr(settings, name) for name in names})
-    patterns = (*own.keep_float, *(exactly(tensor) for layer in kept for tensor in layer.tensors))
-    load(found.target, extra=found.extra)(source, folder, replace(own, keep_float=patterns), context)
+    patterns = (*getattr(own, keep), *(exactly(tensor) for layer in kept for tensor in layer.tensors))
+    load(found.target, extra=found.extra)(source, folder, replace(own, **{keep: patterns}), context)
     return folder / FORMATS[form]
 
 

@@ -10,12 +10,12 @@ import itertools
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from edgegen.core.errors import BuildError, ToolMissingError
+from edgegen.core.errors import BuildError, IntegrityError, ToolMissingError
 from edgegen.devices.mcu.answers import (
     LAP,
     MODEL,
@@ -50,6 +50,7 @@ _QUIET_S = 0.2
 _TOKENS_A_LINE = 10  # a command has at most 80 characters
 _DB_BYTES = 31  # what MLPerf Tiny's own runner sends a line
 _FAULT = "x-fault-"
+_REFUSED = "x-refused-"
 T = TypeVar("T")
 
 
@@ -102,6 +103,7 @@ class McuClient:
 
         Raises:
             ToolMissingError: it says nothing of the kind.
+            IntegrityError: it refuses its model.
         """
         self._answer(_SHORT_S * 4)
 
@@ -145,10 +147,13 @@ class McuClient:
 
         return self._tried("db print", ask)
 
-    def infer(self, runs: int, warm_ups: int) -> Timed:
+    def infer(self, runs: int, warm_ups: int, *, attempts: int = _ATTEMPTS) -> Timed:
         """So many inferences of the loaded input, by the device's own clock.
 
         No checksum guards MLPerf Tiny's answers, so the results are asked for twice and must be equal.
+
+        Args:
+            attempts: how often it may be asked to run them.
 
         Raises:
             ToolMissingError: the device does not answer within the time-out, or garbles every attempt.
@@ -162,7 +167,7 @@ class McuClient:
                 raise DamagedError(shown(said))
             return Timed(microseconds=laps[1] - laps[0], results=results)
 
-        return self._tried("infer", ask)
+        return self._tried("infer", ask, attempts)
 
     # -- extensions ----------------------------------------------------------------------------------------------
 
@@ -272,8 +277,9 @@ class McuClient:
             said = self._once(f"x-read {' '.join(map(str, piece))}")
             self._whole("x-read", lambda said=said, count=before: same(said, f"x-read-{count}"))  # type: ignore[misc]
 
-    def write_tokens(self, count: int, seed: int, ratio: int) -> Iterator[int]:
-        """Tokens that the device writes, each as soon as it comes; ``ratio`` is of ``wiring.Wiring``.
+    def write_tokens(self, count: int, seed: int, ratio: int) -> Generator[int, None, int]:
+        """Tokens that the device writes, each as soon as it comes; ``ratio`` is of ``wiring.Wiring``. Returns the ticks
+        of all inferences since ``forget``.
 
         Raises:
             ToolMissingError: the device does not answer, or an answer came damaged: what it has read is then unknown.
@@ -282,7 +288,7 @@ class McuClient:
         for _ in range(count):
             line = self._read(time.monotonic() + self._timeout_s)
             yield self._whole("x-gen", lambda line=line: int(match(TOKEN, checked([line])[0])[0]))  # type: ignore[misc]
-        self._whole("x-gen", lambda: match(TICKS, checked(self._answer(_SHORT_S))[0]))
+        return self._whole("x-gen", lambda: int(match(TICKS, checked(self._answer(_SHORT_S))[0])[0]))
 
     def stack_bytes(self) -> int:
         """High water of the stack since power-up."""
@@ -356,6 +362,13 @@ class McuClient:
                     got=f"a fault at address {line.removeprefix(_FAULT)[:8]}",
                     next_step="report it with the exported model",
                 )
+            if line.startswith(_REFUSED):
+                raise IntegrityError(
+                    "the firmware refuses its model",
+                    where=self._name,
+                    got=_reason(line.removeprefix(_REFUSED)),
+                    next_step="flash a firmware that is built of a verified bundle, and with its own key",
+                )
             lines.append(line)
             if len(lines) > _MOST_LINES:
                 raise self._lost("it floods the line")
@@ -369,10 +382,10 @@ class McuClient:
         except ToolMissingError as error:
             raise self._lost(error.got or error.what) from error
 
-    def _tried(self, what: str, ask: Callable[[], T]) -> T:
+    def _tried(self, what: str, ask: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
         """``ask`` until its answer is whole, with both sides brought together again in between."""
         damage = ""
-        for _ in range(_ATTEMPTS):
+        for _ in range(attempts):
             try:
                 return ask()
             except DamagedError as error:
@@ -384,7 +397,7 @@ class McuClient:
             f"the device gives no usable answer to {what!r}",
             where=self._name,
             got=damage,
-            expected=f"an answer that is whole, within {_ATTEMPTS} attempts",
+            expected=f"an answer that is whole, within {attempts} attempts",
             next_step="check the cable, the baud rate and the firmware",
         )
 
@@ -396,3 +409,11 @@ class McuClient:
             got=f"{why}; {told}" if told else why,
             next_step="check that the device runs a firmware of edgegen or MLPerf Tiny, its cable and its baud rate",
         )
+
+
+def _reason(told: str) -> str:
+    """Why a guarded firmware refuses, in words."""
+    name, _, number = told[:40].partition("-")
+    if name == "golden":
+        return f"golden vector {number} gives other bytes"
+    return "its signature does not hold" if name == "signature" else told[:40]

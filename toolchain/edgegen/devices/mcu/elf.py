@@ -34,6 +34,31 @@ class Footprint:
         return self.data + self.zeroed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Where a section's bytes lie in its file."""
+
+    offset: int
+    length: int
+
+
+def section_of(data: bytes | bytearray, wanted: str) -> Section | None:
+    """The section of a name in an ELF32 file; None where there is none.
+
+    Raises:
+        struct.error: the file is not whole.
+    """
+    *_, offset, _, _, _, _, _, count, names = _HEADER.unpack_from(data)
+    sections = [_SECTION.unpack_from(data, offset + index * _SECTION.size) for index in range(count)]
+    if names >= len(sections):
+        return None
+    begin = sections[names][4]
+    for name, _, _, _, place, length, *_ in sections:
+        if bytes(data[begin + name : begin + name + len(wanted) + 1]) == wanted.encode() + b"\0":
+            return Section(offset=place, length=length)
+    return None
+
+
 def read_footprint(path: Path) -> Footprint:
     """Of an ELF file.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from edgegen.core.digests import sha256_file, sha256_json, sha256_tree
 from edgegen.core.errors import BudgetError, BuildError, TargetError, ToolMissingError
 from edgegen.core.share import share_dir
 from edgegen.core.targets import SYSTEM_OF_ISA, Microcontroller, TargetProfile
+from edgegen.devices.mcu import guard as guarding
 from edgegen.devices.mcu.compiler import Compiler
 from edgegen.devices.mcu.elf import Footprint, read_footprint
 from edgegen.devices.mcu.glue import glue, nothing
-from edgegen.devices.mcu.interface import SOURCES, read_interface
+from edgegen.devices.mcu.guard import Guard
+from edgegen.devices.mcu.interface import SELF_TEST, SOURCES, read_interface
 from edgegen.devices.mcu.wiring import wiring_of, wiring_text
 
 Preset = Literal["speed", "size"]
@@ -84,6 +87,7 @@ def build_firmware(
     preset: Preset = "speed",
     profiled: bool = False,
     silicon: bool = False,
+    guard: Guard | None = None,
 ) -> Firmware:
     """Compiles and links a firmware for the machine of ``profile``, or for its board's own chip.
 
@@ -92,6 +96,7 @@ def build_firmware(
         work: empty folder; the ELF file and the link map stay there.
         profiled: the model tells the end of every operator; costs a few instructions each.
         silicon: for the board's own memory map, clock and serial port instead of the emulated machine's.
+        guard: at boot the firmware checks the model's signature and golden vectors, which count as the model's flash.
 
     Raises:
         BudgetError: it does not fit the flash or the RAM.
@@ -108,7 +113,7 @@ def build_firmware(
             next_step="link the model's c-library into a firmware of yours and flash that",
         )
     model, digest = read_interface(sources), model_digest(sources)
-    build = _Build(profile, mcu, compiler, work, silicon=silicon)
+    build = _Build(profile, mcu, compiler, work, silicon=silicon, guarded=guard is not None)
     counting = (f"-DEG_PROFILED_OPERATORS={max(len(model.operators), 1)}",) if profiled else ()
     floats = ("-DEG_FLOAT_OUTPUTS",) if any(tensor.dtype == "float32" for tensor in model.outputs) else ()
     wiring = wiring_of(model)
@@ -116,10 +121,14 @@ def build_firmware(
     port = build.port((*counting, *floats, *speech), "port")
     port += [] if wiring is None else build.speech(wiring_text(wiring))
     harness = build.link("harness", port, [build.compile("nothing", build.write("nothing.c", nothing()), ())])
-    glued = build.compile("glue", build.write("glue.c", glue(model, digest)), ("-I", str(sources)))
+    checks = [] if guard is None else build.guard(guard, model.name, sources)
+    text = glue(model, digest) + ("" if guard is None else guarding.arena_text())
+    glued = build.compile("glue", build.write("glue.c", text), ("-I", str(sources), *build.verifier_includes))
     telling = ("-DEG_PROFILE=eg_profile",) if profiled else ()
     compiled = build.compile("model", sources / "model.c", (*_OPTIMIZE[preset], "-I", str(sources), *telling))
-    elf = build.link("firmware", port, [glued, compiled])
+    elf = build.link("firmware", port, [glued, compiled, *checks])
+    if guard is not None:
+        guarding.seal(elf, guard)
     return Firmware(
         elf=elf,
         model=model,
@@ -140,9 +149,13 @@ class _Build:
         work: Path,
         *,
         silicon: bool,
+        guarded: bool = False,
     ) -> None:
         self._profile, self._mcu, self._compiler, self._work = profile, mcu, compiler, work
-        self._port = share_dir("runtimes") / "mcu" / "port"
+        mcu_dir = share_dir("runtimes") / "mcu"
+        self._port, self._verifier = mcu_dir / "port", mcu_dir / "src"
+        self.verifier_includes = ("-I", str(mcu_dir / "include"))
+        self._guarded = guarded
         self._silicon, files = silicon, profile.silicon_port if silicon else profile.port
         (work / "own").mkdir()
         self._own = {name: self.write(f"own/{name}", text) for name, text in files.items()}
@@ -179,6 +192,16 @@ class _Build:
         parts = [self._port / f"eg_{part}.c" for part in ("generation", "speech")]
         flags = ("-Os", "-ffp-contract=off", *self._constants())
         return [self.compile(path.stem, path, flags) for path in (*parts, self.write("wiring.c", wiring))]
+
+    def guard(self, guard: Guard, name: str, sources: Path) -> list[Path]:
+        """Objects that check the model ``name`` at boot."""
+        shutil.copyfile(guard.golden, self._work / SELF_TEST)
+        includes = ("-Os", *self.verifier_includes, "-I", str(sources), "-I", str(self._work))
+        written = {"golden": guarding.golden_text(name), "key": guarding.key_text(guard.key)}
+        paths = {part: self.write(f"{part}.c", text) for part, text in written.items()}
+        paths |= {f"guard-{part}": self._port / f"eg_{part}.c" for part in guarding.PORT}
+        paths |= {f"guard-{part}": self._verifier / f"eg_{part}.c" for part in guarding.VERIFIER}
+        return [self.compile(name, path, includes) for name, path in paths.items()]
 
     def compile(self, name: str, source: Path, more: Sequence[str]) -> Path:
         target = self._work / f"{name}.o"
@@ -222,7 +245,8 @@ class _Build:
                 flash_bytes=limits.flash_bytes,
                 ram_address=f"{self._mcu.ram_address:#x}",
                 ram_bytes=limits.ram_bytes // 16 * 16,
-                least_stack_bytes=_LEAST_STACK_BYTES,
+                least_stack_bytes=guarding.STACK_BYTES if self._guarded else _LEAST_STACK_BYTES,
+                guarded=guarding.linked() if self._guarded else "",
             ),
         )
 

@@ -25,6 +25,7 @@ def glue(model: CModel, digest: str) -> str:
         digest: of the model's sources, hexadecimal.
     """
     outputs = ",\n    ".join(_output(tensor) for tensor in model.outputs)
+    reads = "read" if model.prompt_operators else "run"
     return f"""#include "eg_model.h"
 
 #include "model.h"
@@ -42,6 +43,11 @@ static void run(void)
     eg_{model.name}_run(arena, input, output);
 }}
 
+static void read(void)
+{{
+    eg_{model.name}_{reads}(arena, input, output);
+}}
+
 const struct eg_model eg_model = {{
     .name = "{model.name}",
     .digest = "{digest}",
@@ -54,6 +60,7 @@ const struct eg_model eg_model = {{
     .input = input,
     .output = output,
     .run = run,
+    .read = read,
 }};
 """
 
@@ -70,7 +77,7 @@ static void run(void)
 {{
 }}
 
-const struct eg_model eg_model = {{"nothing", "0", 0u, 4u, 4u, 0u, 1u, outputs, input, output, run}};
+const struct eg_model eg_model = {{"nothing", "0", 0u, 4u, 4u, 0u, 1u, outputs, input, output, run, run}};
 """
 
 

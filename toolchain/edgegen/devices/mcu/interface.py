@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SOURCES = ("model.c", "model.h", "eg_kernels.h", C_INTERFACE)
 """Files of an exported model that a firmware is made of."""
 
+SELF_TEST = "golden.h"
+"""What a library has besides, where it was made with golden vectors."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")  # it becomes part of C
 _MAX_SOURCE_BYTES = 256 << 20
 _MAX_BLOCK_BYTES = 64 << 20
@@ -68,7 +71,7 @@ def unpack(model: CModel, blocks: Sequence[bytes]) -> Tensors:
 
 
 def lay_out(model: Path, folder: Path) -> Path:
-    """The folder that holds SOURCES of an exported model.
+    """The folder that holds SOURCES of an exported model, and SELF_TEST where its archive has that.
 
     Args:
         model: ``model.c`` with the others beside it, or a zip that holds them.
@@ -93,7 +96,7 @@ def lay_out(model: Path, folder: Path) -> Path:
             missing = [name for name in SOURCES if name not in members]
             if missing:
                 raise UsageError("not an exported C model", where=model.name, got=f"no {', '.join(missing)} in it")
-            for name in SOURCES:
+            for name in (*SOURCES, *({SELF_TEST} & set(members))):
                 if members[name].file_size > _MAX_SOURCE_BYTES:
                     raise UsageError("a source file is too large", where=name, expected=f"{_MAX_SOURCE_BYTES} bytes")
                 (folder / name).write_bytes(archive.read(members[name]))

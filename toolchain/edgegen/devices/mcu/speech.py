@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from edgegen.core.c_model import CModel
 from edgegen.core.errors import UsageError
 from edgegen.devices.mcu.client import McuClient
-from edgegen.devices.mcu.wiring import wiring_of
+from edgegen.devices.mcu.wiring import Wiring, wiring_of
 
 _MOST_TOKENS = 1_000_000
+_READ, _MOST_READ, _WRITTEN = 64, 4096, 8  # tokens that a pace is taken of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What a token costs a device."""
+
+    prompt_ticks: float  # a token of a prompt: all of them, the scores after the last one included, over their number
+    written_ticks: float  # a token that is written
 
 
 def spoken(
@@ -25,6 +35,44 @@ def spoken(
         UsageError: the model is none of sequences, or a token, number or temperature is out of range.
         ToolMissingError: the device fails.
     """
+    ratio = _checked(model, prompt, count, seed).ratio(temperature)
+    client.forget()
+    client.read_tokens(prompt, 0)
+    yield from client.write_tokens(count, seed, ratio)
+
+
+def paced(client: McuClient, model: CModel, context: int | None, overhead: int) -> Pace:
+    """Ticks of a token that is read and of one that is written.
+
+    Args:
+        context: tokens that the model looks back on; the prompt has as many, 64 where it is None. They are 0, 1, 2,
+            ... of the vocabulary: which ones matters little, and so the figure can be had again without the data.
+        overhead: ticks that timing an inference takes.
+
+    Raises:
+        UsageError, ToolMissingError: as ``spoken``.
+    """
+    vocabulary = _checked(model, [0], _WRITTEN, 0).vocabulary
+    prompt = [place % vocabulary for place in range(min(context or _READ, _MOST_READ))]
+    totals = []
+    for count in (1, 1 + _WRITTEN):
+        client.forget()
+        client.read_tokens(prompt, 0)
+        totals.append(_ticks(client, count) - overhead * (len(prompt) + count - 1))
+    return Pace(prompt_ticks=totals[0] / len(prompt), written_ticks=(totals[1] - totals[0]) / _WRITTEN)
+
+
+def _ticks(client: McuClient, count: int) -> int:
+    """Of a text with the likeliest tokens, its prompt included."""
+    writing = client.write_tokens(count, 0, 0)
+    while True:
+        try:
+            next(writing)
+        except StopIteration as end:
+            return int(end.value)
+
+
+def _checked(model: CModel, prompt: Sequence[int], count: int, seed: int) -> Wiring:
     wiring = wiring_of(model)
     if wiring is None:
         raise UsageError(
@@ -38,7 +86,4 @@ def spoken(
         raise UsageError(
             "not a text's length or seed", got=(count, seed), expected=f"1 to {_MOST_TOKENS}; a seed of 0 up"
         )
-    ratio = wiring.ratio(temperature)
-    client.forget()
-    client.read_tokens(prompt, 0)
-    yield from client.write_tokens(count, seed, ratio)
+    return wiring

@@ -21,6 +21,7 @@ _NEXT = ("next_", "new_")  # before the name of a memory's input: the output tha
 _RING_AXIS = 2
 _TYPES = {"int8": "EG_INT8", "int16": "EG_INT16", "float32": "EG_FLOAT32"}
 _MASK = (1 << 32) - 1
+_SAME_SCALE = 1e-6  # far below half a step of 16 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,8 @@ def _kept(before: CTensor, after: CTensor) -> Kept | None:
 def _row(kept: Kept) -> str:
     scales = (kept.input.scale or 1.0, kept.output.scale or 1.0)
     zeros = (kept.input.zero_point or 0, kept.output.zero_point or 0)
+    if math.isclose(*scales, rel_tol=_SAME_SCALE):  # no stored number becomes another one: the firmware copies
+        scales = (scales[0], scales[0])
     return (
         f"{{{kept.input.offset}u, {kept.output.offset}u, {kept.outer}u, {kept.places}u, {kept.inner}u, "
         f"{_TYPES[kept.input.dtype]}, {scales[0]:.9e}f, {scales[1]:.9e}f, {zeros[0]}, {zeros[1]}}}"

@@ -19,7 +19,8 @@ from edgegen.devices.device import WARM_RUNS, Counted, DeviceSettings, Identity,
 from edgegen.devices.mcu.client import Facts
 from edgegen.devices.mcu.firmware import Firmware, Preset, build_firmware, model_digest, port_digest
 from edgegen.devices.mcu.interface import lay_out, pack, unpack
-from edgegen.devices.mcu.speech import spoken
+from edgegen.devices.mcu.speech import paced, spoken
+from edgegen.devices.mcu.wiring import wiring_of
 from edgegen.devices.qemu_system.machine import Machine
 from edgegen.devices.qemu_system.provision import Tools, provision
 from edgegen.devices.run_folder import run_folder
@@ -83,6 +84,13 @@ class QemuSystemDevice:
 
     def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
         """See Device: instructions of every run are equal; flash and RAM are the firmware's, the stack's is painted."""
+        return self._measured(model, runtime, inputs, self._operators(model, runtime, inputs))
+
+    def weigh(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        """See Weighs: half as long, for operators are told by a second firmware."""
+        return self._measured(model, runtime, inputs, ())
+
+    def _measured(self, model: Path, runtime: str, inputs: Tensors, operators: tuple[OperatorCost, ...]) -> Reading:
         running = self._ready(model, runtime, profiled=False)
         counts = [self._instructions(running, self._infer(running, inputs, 0)[1]) for _ in range(WARM_RUNS)]
         if len(set(counts)) != 1:
@@ -92,7 +100,6 @@ class QemuSystemDevice:
                 got=", ".join(map(str, sorted(set(counts)))),
                 next_step="report it with the model: an inference must not depend on the one before",
             )
-        operators = self._operators(model, runtime, inputs)
         explained = sum(cost.instructions for cost in operators)
         firmware, stack = running.firmware, running.machine.client.stack_bytes()
         return Reading(
@@ -127,6 +134,15 @@ class QemuSystemDevice:
             running.machine.client, running.firmware.model, prompt, count, seed=seed, temperature=temperature
         )
 
+    def pace(self, model: Path, runtime: str, context: int | None) -> tuple[int, int] | None:
+        """See Paces."""
+        running = self._ready(model, runtime, profiled=False)
+        told = running.firmware.model
+        if wiring_of(told) is None:
+            return None
+        found = paced(running.machine.client, told, context, running.facts.overhead)
+        return self._of_ticks(running, found.prompt_ticks), self._of_ticks(running, found.written_ticks)
+
     def close(self) -> None:
         """Ends the machines."""
         while self._running:
@@ -141,9 +157,11 @@ class QemuSystemDevice:
 
     def _instructions(self, running: _Running, ticks: int) -> int:
         """Exact, for a tick is less than an instruction, or one."""
-        net = max(0, ticks - running.facts.overhead)
+        return self._of_ticks(running, max(0, ticks - running.facts.overhead))
+
+    def _of_ticks(self, running: _Running, net: float) -> int:
         if running.facts.counter == _COUNTS_ITSELF:
-            return net >> self._mcu.icount_shift
+            return int(net) >> self._mcu.icount_shift
         return round(net * 1_000_000_000 / (running.facts.hz << self._mcu.icount_shift))
 
     def _operators(self, model: Path, runtime: str, inputs: Tensors) -> tuple[OperatorCost, ...]:

@@ -6,6 +6,7 @@ Its clock and its resident memory are the host's and are never read: readings ho
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError
@@ -14,8 +15,10 @@ from edgegen.core.targets import TargetProfile
 from edgegen.devices.device import WARM_RUNS, Counted, Device, DeviceSettings, Identity, Reading
 from edgegen.devices.qemu_user import guest
 from edgegen.devices.qemu_user.counts import Counts, cheapest, median_instructions, read_counts
-from edgegen.devices.qemu_user.operators import PerOperator, per_operator
+from edgegen.devices.qemu_user.operators import plan_of_onnxruntime
+from edgegen.devices.qemu_user.partitions import plan_of_litert
 from edgegen.devices.qemu_user.provision import Tools, provision
+from edgegen.devices.qemu_user.steps import Plan, per_operator
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
 from edgegen.devices.run_folder import run_folder
 
@@ -24,7 +27,9 @@ from edgegen.devices.run_folder import run_folder
 _WARM_UP = 4
 _WARM = max(WARM_RUNS, 8)
 _PROFILED_RUNS = 4
+_PLAN_ATTEMPTS = 4  # now and then ONNX Runtime reads the clock once more, when the time has come for it
 _TIMEOUT_S = 900.0
+_PLANS = {"onnxruntime": plan_of_onnxruntime, "litert": plan_of_litert}
 
 
 class QemuUserDevice:
@@ -62,10 +67,13 @@ class QemuUserDevice:
         """See Device: the fewest instructions of eight warm inferences of the first sample."""
         tools = self._for_runtime(runtime)
         first = {name: array[:1] for name, array in inputs.items()}
-        counts = self._count(tools, model, runtime, first)
+        plan = self._plan(tools, model, runtime, first)
+        counts = self._count(tools, model, runtime, first, plan)
         warm = counts.regions[_WARM_UP:]
         best = cheapest(warm)
-        operators = self._operators(tools, model, runtime, first, best.instructions)
+        operators = None
+        if plan is not None:
+            operators = per_operator(plan, counts.regions, counts.steps, _WARM_UP + warm.index(best))
         counted = Counted(
             instructions=best.instructions,
             instructions_median=median_instructions(warm),
@@ -86,37 +94,58 @@ class QemuUserDevice:
     def close(self) -> None:
         """Holds nothing: every guest has ended when its call returned."""
 
-    def _count(self, tools: Tools, model: Path, runtime: str, sample: Tensors) -> Counts:
-        runs = _WARM_UP + _WARM
+    def _count(self, tools: Tools, model: Path, runtime: str, sample: Tensors, plan: Plan | None) -> Counts:
+        runs, watch = _WARM_UP + _WARM, () if plan is None else plan.addresses
         with run_folder() as folder:
             write_tensors(folder / guest.INPUTS, sample)
-            guest.run_guest(tools, self._job(model, runtime, runs=runs, count=True), folder)
+            guest.run_guest(tools, self._job(model, runtime, runs=runs, count=True, watch=watch), folder)
             read_tensors(folder / guest.OUTPUTS)
             return read_counts(folder / guest.COUNTS, regions=runs)
 
-    def _operators(
-        self, tools: Tools, model: Path, runtime: str, sample: Tensors, instructions: int
-    ) -> PerOperator | None:
-        """A second guest with the runtime's profiler on, so that the main count is not disturbed by it."""
-        # LiteRT gives the whole graph to XNNPACK, which has no profile here; of Debian's older ONNX Runtime it is not
-        # known where in an inference it reads the clock.
-        if runtime != "onnxruntime" or tools.guest.debian:
+    def _plan(self, tools: Tools, model: Path, runtime: str, sample: Tensors) -> Plan | None:
+        """A guest with the runtime's profiler on, which tells what its operators are and where in its code they begin.
+
+        The guest that is counted is another one, and not disturbed by it.
+        """
+        make = _PLANS.get(runtime)
+        # Of Debian's older ONNX Runtime it is not known where in an inference it reads the clock.
+        if make is None or tools.guest.debian or runtime in tools.in_python:
             return None
         job = self._job(model, runtime, runs=_PROFILED_RUNS, count=True, profile=True)
         try:
-            with run_folder() as folder:
-                write_tensors(folder / guest.INPUTS, sample)
-                guest.run_guest(tools, job, folder)
-                counts = read_counts(folder / guest.COUNTS, regions=_PROFILED_RUNS)
-                profiles = sorted(folder.glob(f"{guest.PROFILE_PREFIX}*.json"))
-                return per_operator(profiles[0], counts.clocks[-1], instructions) if profiles else None
+            for _ in range(_PLAN_ATTEMPTS):
+                with run_folder() as folder:
+                    write_tensors(folder / guest.INPUTS, sample)
+                    guest.run_guest(tools, job, folder)
+                    counts = read_counts(folder / guest.COUNTS, regions=_PROFILED_RUNS)
+                    profiles = sorted(folder.glob(f"{guest.PROFILE_PREFIX}*.json"))
+                    plan = make(profiles[0], counts.clocks[-1], counts.blocks) if profiles else None
+                if plan is not None:
+                    return plan
         except (BuildError, ToolMissingError) as error:
             self._settings.progress.say(f"no costs per operator: {error.what}")
             return None
+        self._settings.progress.say("no costs per operator: the runtime's profile and its clock do not pair up")
+        return None
 
-    def _job(self, model: Path, runtime: str, *, runs: int, count: bool, profile: bool = False) -> guest.Job:
+    def _job(
+        self,
+        model: Path,
+        runtime: str,
+        *,
+        runs: int,
+        count: bool,
+        profile: bool = False,
+        watch: Sequence[int] = (),
+    ) -> guest.Job:
         return guest.Job(
-            runtime=runtime, model=model, runs=runs, count=count, profile=profile, timeout_s=self._timeout_s
+            runtime=runtime,
+            model=model,
+            runs=runs,
+            count=count,
+            profile=profile,
+            watch=tuple(watch),
+            timeout_s=self._timeout_s,
         )
 
     def _for_runtime(self, runtime: str) -> Tools:

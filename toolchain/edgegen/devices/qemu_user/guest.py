@@ -47,6 +47,7 @@ class Job:
     count: bool  # whether instructions are counted
     profile: bool  # whether the runtime writes its profile of operators
     timeout_s: float
+    watch: tuple[int, ...] = ()  # addresses in the guest's code at which its count is noted
 
 
 def run_guest(tools: Tools, job: Job, folder: Path) -> None:
@@ -60,7 +61,9 @@ def run_guest(tools: Tools, job: Job, folder: Path) -> None:
     model = "model.ort" if is_ort_format(job.model) else "model"
     shutil.copyfile(job.model, folder / model)
     (folder / "plugin.so").symlink_to(tools.plugin)
-    plugin = f"./plugin.so,out={COUNTS}{',clock=1' if job.profile else ''}{'' if job.count else ',count=0'}"
+    watch = ":".join(f"{address:x}" for address in job.watch)
+    plugin = f"./plugin.so,out={COUNTS}{',clock=1' if job.profile else ''}{f',watch={watch}' if watch else ''}"
+    plugin += "" if job.count else ",count=0"
     options = (*(_ADDRESS_SPACE if tools.guest.address_space else ()), *_GUEST_OPTIONS)
     lay_out = _lay_out_python if job.runtime in tools.in_python else _lay_out_runner
     root, more, program = lay_out(tools, job, folder)

@@ -7,6 +7,7 @@ a socket is told by its counter: its time is virtual, so it gives outputs and no
 from __future__ import annotations
 
 import contextlib
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from edgegen.core.c_model import CModel
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError, UsageError
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import TargetProfile
+from edgegen.devices.board_facts import BoardFacts
+from edgegen.devices.board_lock import WAIT_S, take_board
 from edgegen.devices.device import Clocked, Device, DeviceSettings, Identity, Kind, Reading
+from edgegen.devices.energy import Energy, Meter, board_meter, measure_energy
 from edgegen.devices.mcu.client import MAX_LINE_BYTES, Facts, McuClient
 from edgegen.devices.mcu.firmware import BAUD, model_digest
 from edgegen.devices.mcu.interface import lay_out, pack, read_interface, unpack
@@ -66,16 +70,37 @@ def read_address(scheme: str, rest: str) -> Address:
 
 
 class SerialDevice:
-    """One board. Not for sharing between threads."""
+    """One board, held against other jobs from the first call until it is closed. Not for sharing between threads."""
 
     def __init__(
-        self, kind: str, address: Address, profile: TargetProfile, settings: DeviceSettings, *, timeout_s: float
+        self,
+        kind: str,
+        address: Address,
+        profile: TargetProfile,
+        settings: DeviceSettings,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        facts: BoardFacts | None = None,
     ) -> None:
         self._kind, self._address, self._profile, self._settings = kind, address, profile, settings
         self._timeout_s = timeout_s
+        self._known = facts or BoardFacts()
+        self._give_back: Callable[[], None] | None = None
         self._link: LineLink | None = None
         self._client: McuClient | None = None
         self._facts: Facts | None = None
+
+    def take(self, wait_s: float) -> None:
+        """Takes the board and connects, if it is free within so long.
+
+        Raises:
+            BusyError: another process has it.
+            ToolMissingError: it does not answer.
+        """
+        if self._give_back is None:
+            settings = self._settings
+            self._give_back = take_board(settings.cache, self._address.url, settings.progress, wait_s=wait_s)
+        self._connected()
 
     def identity(self) -> Identity:
         """See Device. Connects."""
@@ -89,7 +114,7 @@ class SerialDevice:
         note = "An emulator or a host answers there: its time is virtual, and nothing is measured"
         return Identity(
             kind=self._kind,
-            core=f"{core} ({name}, {model})",
+            core=f"{self._known.name + ', ' if self._known.name else ''}{core} ({name}, {model})",
             isa=self._profile.isa,
             emulated=emulated,
             gives=gives,
@@ -111,7 +136,9 @@ class SerialDevice:
             block, facts = pack(told, inputs, 0), self._facts
             if facts is not None and not self._is_board():
                 return Reading(counted=None, clocked=None, peak_ram_bytes=None, arena_bytes=facts.arena_bytes)
-            rounds = [self._asked(lambda client: self._round(client, block, told)) for _ in range(_ROUNDS)]
+            with board_meter(self._known, self._settings.progress) as meter:
+                rounds = [self._asked(lambda client: self._round(client, block, told)) for _ in range(_ROUNDS)]
+                energy = None if meter is None else self._energy(meter, block, rounds)
             stack = None if facts is None else self._asked(lambda client: client.stack_bytes())
             return Reading(
                 counted=None,
@@ -119,6 +146,7 @@ class SerialDevice:
                 peak_ram_bytes=None,
                 arena_bytes=told.arena_bytes,
                 stack_bytes=stack,
+                energy=energy,
             )
 
     def speak(
@@ -135,13 +163,21 @@ class SerialDevice:
             yield from spoken(self._connected(), told, prompt, count, seed=seed, temperature=temperature)
 
     def close(self) -> None:
-        """Closes the port."""
+        """Closes the port, and gives the board back."""
+        self._hang_up()
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
+
+    def _hang_up(self) -> None:
         if self._link is not None:
             self._link.close()
         self._link = self._client = None
 
     def _is_board(self) -> bool:
         """Whether the time that it tells passes: firmware built for the chip, or one of others."""
+        if self._known.emulated:
+            return False
         facts, chip = self._facts, self._profile.silicon
         return facts is None or facts.counter == _CYCLES or (chip is not None and facts.machine == chip.machine)
 
@@ -156,16 +192,29 @@ class SerialDevice:
         ticks = [client.run(told.output_bytes)[1] for _ in range(_RUNS)]
         return tuple(1000 * max(0, count - facts.overhead) / facts.hz for count in ticks)
 
+    def _energy(self, meter: Meter, block: bytes, rounds: Sequence[tuple[float, ...]]) -> Energy:
+        """What an inference takes: two commands ``infer`` that differ in their number, each between two samples."""
+        client = self._connected()
+        client.db_load(block)
+        warm_ms = statistics.median(ms for times in rounds for ms in times)
+
+        def run(runs: int) -> None:
+            client.infer(runs, 0, attempts=1)  # not again: a lost line is energy that nobody asked for
+
+        return measure_energy(meter, run, warm_ms=warm_ms, least_runs=1)
+
     def _asked(self, ask: Callable[[McuClient], T]) -> T:
         """``ask``; once more on a new connection where the first one fails."""
         try:
             return ask(self._connected())
         except ToolMissingError as error:
             self._settings.progress.say(f"{self._address.url}: {error.what}; connecting again")
-            self.close()
+            self._hang_up()
             return ask(self._connected())
 
     def _connected(self) -> McuClient:
+        if self._give_back is None:
+            self.take(WAIT_S)
         if self._client is None:
             self._link = open_lines(
                 self._address.url,
@@ -181,7 +230,7 @@ class SerialDevice:
                 client.synchronize()
                 self._facts = client.facts()
             except BaseException:
-                self.close()
+                self._hang_up()
                 raise
             self._client = client
         return self._client
@@ -234,22 +283,25 @@ def _of_floats(told: CModel, rows: list[tuple[float, ...]]) -> Tensors:
     return found
 
 
-def _open(kind: str, address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
+def open_port(
+    kind: str, address: str, profile: TargetProfile, settings: DeviceSettings, facts: BoardFacts | None = None
+) -> SerialDevice:
+    """The board at a port. Raises as ``open_serial``."""
     if profile.mcu is None:
         raise UsageError(f"{kind}: is for microcontrollers", where=profile.name, next_step="reach Linux boards by ssh:")
-    return SerialDevice(kind, read_address(kind, address), profile, settings, timeout_s=_TIMEOUT_S)
+    return SerialDevice(kind, read_address(kind, address), profile, settings, facts=facts)
 
 
 def open_serial(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
     """``serial:///dev/ttyACM0``. Raises as ``read_address``, and UsageError for a target that is no microcontroller."""
-    return _open("serial", address, profile, settings)
+    return open_port("serial", address, profile, settings)
 
 
 def open_rfc2217(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
     """``rfc2217://host:port``. Raises as ``open_serial``."""
-    return _open("rfc2217", address, profile, settings)
+    return open_port("rfc2217", address, profile, settings)
 
 
 def open_socket(address: str, profile: TargetProfile, settings: DeviceSettings) -> Device:
     """``socket://host:port``. Raises as ``open_serial``."""
-    return _open("socket", address, profile, settings)
+    return open_port("socket", address, profile, settings)

@@ -16,9 +16,10 @@ from edgegen.core.digests import sha256_json
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import TargetProfile
+from edgegen.devices.board_facts import BoardFacts
 from edgegen.devices.board_state import BoardState, watch
 from edgegen.devices.device import Clocked, Device, DeviceSettings, Identity, Reading
-from edgegen.devices.energy import Energy, Meter, measure_energy, open_meter
+from edgegen.devices.energy import Energy, Meter, board_meter, measure_energy
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
 from edgegen.devices.run_folder import run_folder
 from edgegen.devices.ssh.kit import Kit, make_kit
@@ -41,15 +42,6 @@ _SAID_BY_RUNNER = "eg-runner: "
 _MAX_NS = 1 << 62
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardFacts:
-    """What is known of a board beside its address: an inventory's entry says it."""
-
-    name: str = ""  # what people call it
-    emulated: bool = False  # whatever it looks like, it is no real machine
-    energy: str = ""  # where its energy monitor is, as pyserial names ports; empty: it has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +120,7 @@ class SshDevice:
             return Reading(counted=None, clocked=None, peak_ram_bytes=None)
         kit = self._kit_for(runtime)
         first = {name: array[:1] for name, array in inputs.items()}
-        with run_folder() as folder, open_meter(self._facts.energy, self._settings.progress) as meter:
+        with run_folder() as folder, board_meter(self._facts, self._settings.progress) as meter:
             write_tensors(folder / INPUTS, first)
             job = self._job(model, runtime, folder, runs=1 + RUNS)
             count = self._settings.processes or PROCESSES

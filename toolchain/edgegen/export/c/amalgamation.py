@@ -12,8 +12,11 @@ from edgegen.core.share import share_dir
 _OWN = re.compile(r'#include "(eg_[a-z0-9_]+)\.h"')
 
 
-def kernels_header(kernels: Sequence[str]) -> str:
+def kernels_header(kernels: Sequence[str], switches: Sequence[str] = ()) -> str:
     """The text: each header once, after those that it includes.
+
+    Args:
+        switches: macros that are defined in front of them.
 
     Raises:
         BuildError: a kernel that does not ship.
@@ -23,7 +26,18 @@ def kernels_header(kernels: Sequence[str]) -> str:
     for kernel in ("eg_core", *kernels):
         _add(kernel, folder, parts)
     head = "/* The kernels of one model. Written by edgegen out of its own headers, which follow. */"
-    return "\n".join([head, "#ifndef EG_KERNELS_H", "#define EG_KERNELS_H", "", *parts.values(), "#endif", ""])
+    return "\n".join(
+        [
+            head,
+            "#ifndef EG_KERNELS_H",
+            "#define EG_KERNELS_H",
+            *(f"#define {name}" for name in switches),
+            "",
+            *parts.values(),
+            "#endif",
+            "",
+        ]
+    )
 
 
 def _add(name: str, folder: Path, parts: dict[str, str]) -> None:

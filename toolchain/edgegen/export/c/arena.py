@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Lowered
 from edgegen.export.c.order import order, peak_bytes, taken_place
-from edgegen.export.c.storage import Step, storages
+from edgegen.export.c.storage import Step, Storages, storages, tensor_bytes
 
 ALIGN = 4  # bytes: the widest type that a kernel reads from the arena has 4
 _TRIES, _SEED = 300, 7
@@ -37,6 +37,10 @@ class Plan:
     scratch: Mapping[str, int]  # node -> offset of its scratch
     ends: Mapping[str, str]  # tensor that shares the memory of an input or output -> that one
     copies: frozenset[str]  # reshape nodes that must copy
+    begins: Mapping[
+        str, int
+    ]  # tensor -> where it begins in what ``ends`` says it shares; those at its start are not here
+    shared: Mapping[str, frozenset[int]]  # concat node -> inputs that lie in its output already
     arena_bytes: int
     lower_bound_bytes: int  # the largest sum of bytes alive at any operator, in this order
 
@@ -44,15 +48,31 @@ class Plan:
 def plan(graph: Graph, lowered: Mapping[str, Lowered]) -> Plan:
     """Chooses the order and places everything.
 
+    Slices and joins are not copied where the arena does not get larger by it.
+
     Args:
         lowered: of every node but reshapes, by its name.
     """
-    memory = storages(graph)
+    slices, joins = ({node.name for node in graph.nodes if node.kind == kind} for kind in ("slice", "concat"))
+    plain = _planned(graph, lowered, storages(graph))
+    found = [storages(graph, views) for views in (slices | joins, slices, joins) if views]
+    tried = [plain, *(_planned(graph, lowered, memory) for memory in found if memory.shared)]
+    return min(tried, key=lambda plan: (plan.arena_bytes, _copied(plan)))
+
+
+def _copied(found: Plan) -> int:
+    """How many parts are copied."""
+    moves = [node for node in found.nodes if node.kind in ("slice", "concat")]
+    return sum(len(node.inputs) - len(found.shared.get(node.name, ())) for node in moves)
+
+
+def _planned(graph: Graph, lowered: Mapping[str, Lowered], memory: Storages) -> Plan:
     sizes = {name: size for name, size in memory.bytes.items() if name not in memory.outside}
     steps = [
-        _step(node, lowered.get(node.name), memory.of)
+        _step(graph, node, lowered.get(node.name), memory)
         for node in graph.nodes
-        if node.kind != "reshape" or node.name in memory.copies
+        if (node.kind != "reshape" or node.name in memory.copies)
+        and len(memory.shared.get(node.name, ())) < max(len(node.inputs), 1)
     ]
     steps = [steps[place] for place in order(steps, sizes)]
     blocks, owner = _blocks(steps, sizes)
@@ -61,23 +81,36 @@ def plan(graph: Graph, lowered: Mapping[str, Lowered]) -> Plan:
     return Plan(
         nodes=tuple(step.node for step in steps),
         blocks=tuple(placed),
-        places={tensor: offsets[owner[place]] for tensor, place in memory.of.items() if place in owner},
+        places={
+            tensor: offsets[owner[place]] + memory.begins.get(tensor, 0)
+            for tensor, place in memory.of.items()
+            if place in owner
+        },
         scratch={block.name: block.offset for block in placed if block.scratch},
         ends={tensor: place for tensor, place in memory.of.items() if place in memory.outside},
         copies=memory.copies,
+        begins={tensor: begin for tensor, begin in memory.begins.items() if memory.of[tensor] in memory.outside},
+        shared=memory.shared,
         arena_bytes=max((block.offset + _rounded(block.bytes) for block in placed), default=0),
         lower_bound_bytes=peak_bytes(steps, sizes),
     )
 
 
-def _step(node: Node, told: Lowered | None, of: Mapping[str, str]) -> Step:
-    reads = [of.get(name, "") for name in node.inputs]
-    allowed = () if told is None else told.in_place
+def _step(graph: Graph, node: Node, told: Lowered | None, memory: Storages) -> Step:
+    of, free = memory.of, memory.shared.get(node.name, frozenset())
+    reads = ["" if place in free else of.get(name, "") for place, name in enumerate(node.inputs)]
+
+    def whole(name: str) -> bool:
+        return memory.bytes[of[name]] == tensor_bytes(graph, name)
+
+    # A part has no memory of its own to give, or to take another's with.
+    allowed = () if told is None or not whole(node.outputs[0]) else told.in_place
+    allowed = tuple(place for place in allowed if reads[place] and whole(node.inputs[place]))
     # Memory that is read at a second place, too, is only free where the kernel says so of both.
     in_place = [
         reads[place]
         for place in allowed
-        if reads[place] and all(other in allowed for other, name in enumerate(reads) if name == reads[place])
+        if all(other in allowed for other, name in enumerate(reads) if name == reads[place])
     ]
     scratch = 0 if told is None else max(call.scratch_bytes for call in (told, *told.then))
     return Step(
@@ -86,6 +119,7 @@ def _step(node: Node, told: Lowered | None, of: Mapping[str, str]) -> Step:
         makes=tuple(of[name] for name in node.outputs),
         in_place=tuple(in_place),
         scratch_bytes=scratch,
+        after=frozenset().union(*(memory.makers[name] for name in node.inputs if name)) - {node.name},
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgegen.core.errors import UsageError
 from edgegen.export.c.graph import Graph, Node, Rounding, Scales, Tensor
 
 if TYPE_CHECKING:
@@ -102,3 +103,47 @@ def free_name(wish: str, taken: Container[str]) -> str:
         number += 1
         name = f"{plain}_{number}"
     return name
+
+
+def check_wiring(graph: Graph, where: str) -> None:
+    """Every tensor is made once, before it is read."""
+    known = {name for name, tensor in graph.tensors.items() if tensor.data is not None} | {*graph.inputs}
+    for node in graph.nodes:
+        wrong = [name for name in node.inputs if name and name not in known] + [
+            name for name in node.outputs if name in known
+        ]
+        if wrong:
+            raise UsageError(
+                "the operators of the file do not form a graph",
+                where=f"{where}, {node.name}",
+                got=f"{wrong[0]} is read before it is made, or made twice",
+            )
+        known.update(node.outputs)
+    if not known.issuperset(graph.outputs):
+        raise UsageError("an output of the file is made by no operator", where=where)
+
+
+def apart(builder: Builder, starts: Sequence[str], ends: Sequence[str]) -> list[str]:
+    """The outputs, each a tensor of its own that something makes: a copy where the file gives one twice."""
+    made: list[str] = []
+    for name in ends:
+        tensor = builder.tensors[name]
+        if name in made or name in starts or tensor.data is not None:
+            copy = builder.tensor(name, tensor.shape, tensor.dtype, tensor.scales)
+            builder.node("reshape", [name], [copy])
+            made.append(copy)
+        else:
+            made.append(name)
+    return made
+
+
+def unlike(names: Any, taken: set[str]) -> list[str]:
+    """Names of outputs that are no input's: an input and an output may be called alike in a file."""
+    found = []
+    for name in names:
+        called = name
+        while called in taken:
+            called += "_out"
+        taken.add(called)
+        found.append(called)
+    return found

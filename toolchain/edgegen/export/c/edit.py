@@ -89,6 +89,11 @@ class Edit:
         self.inputs = [new if name == old else name for name in self.inputs]
         self.outputs = [new if name == old else name for name in self.outputs]
 
+    def graph_of(self, node: Node) -> Graph:
+        """A graph of one node that need not be in this one: for what is asked of a node alone."""
+        names = {name for name in (*node.inputs, *node.outputs) if name}
+        return replace(self._graph, nodes=(node,), tensors={name: self.tensors[name] for name in names})
+
     def graph(self) -> Graph:
         """What has become of it, without what nothing needs."""
         needed, kept = set(self.outputs), []

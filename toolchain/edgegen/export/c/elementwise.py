@@ -1,4 +1,5 @@
 """What operators with two broadcast inputs have in common: int8 and int16 by formula, float32 and int32 as they are.
+Under the rule ``onnx-qdq`` int8 is done by ``qdq``.
 
 An int8 operator one of whose inputs is a constant single number is a function of one number: it becomes a table.
 """
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError
+from edgegen.export.c import qdq
 from edgegen.export.c.checks import expect, made, read
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Constant, Isa, Lowered
@@ -47,6 +49,8 @@ def computed(node: Node, graph: Graph, values: Sequence[Array | None], quantized
     assert a is not None
     assert b is not None
     out = made(node, graph)
+    if qdq.applies(node, graph):
+        return qdq.computed(node, graph, values)
     if out.dtype == "float32":
         return [_float(node, a, b)]
     if out.dtype == "int32":
@@ -66,6 +70,8 @@ def lowered(
         BuildError: types that no kernel has, or shapes with too many loops.
     """
     a, b, out = read(node, graph, 0), read(node, graph, 1), expect(made(node, graph), node, *types)
+    if qdq.applies(node, graph):
+        return qdq.lowered(node, graph)
     for tensor in (a, b):
         expect(tensor, node, out.dtype)
     if out.dtype == "int8" and quantized is not None:

@@ -13,6 +13,8 @@ from edgegen.export.c.graph import Graph, Node, Tensor
 from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.model_header import model_header
 from edgegen.export.c.operators import operator
+from edgegen.export.c.products import ENLARGED, enlarged
+from edgegen.export.c.states import prompt_nodes
 from edgegen.export.c.storage import tensor_bytes
 
 KERNELS_HEADER, MODEL_HEADER = "eg_kernels.h", "model.h"
@@ -42,7 +44,8 @@ def emit(graph: Graph, isa: Isa, states: Sequence[tuple[int, int]] = ()) -> Emit
     """
     lowered = {node.name: operator(node.kind).lower(node, graph, isa) for node in graph.nodes if node.kind != "reshape"}
     planned = plan(graph, lowered)
-    writer = _Writer(graph, planned, lowered)
+    reading = prompt_nodes(graph, tuple(states))
+    writer = _Writer(graph, planned, lowered, reading)
     source = writer.source()
     interface = CModel(
         name=graph.name,
@@ -63,12 +66,13 @@ def emit(graph: Graph, isa: Isa, states: Sequence[tuple[int, int]] = ()) -> Emit
             for node in planned.nodes
         ),
         states=tuple(states),
+        prompt_operators=sum(node.name in reading for node in planned.nodes),
     )
     used = [call.kernel for one in lowered.values() for call in (one, *one.then)]
     return Emitted(
         source=source,
         header=model_header(interface),
-        kernels=kernels_header(sorted(set(used))),
+        kernels=kernels_header(sorted(set(used)), [ENLARGED] if any(map(enlarged, graph.nodes)) else []),
         interface=interface,
         plan=planned,
     )
@@ -98,8 +102,9 @@ def block(graph: Graph, names: Sequence[str]) -> tuple[CTensor, ...]:
 class _Writer:
     """Writes model.c; equal constants are written once."""
 
-    def __init__(self, graph: Graph, planned: Plan, lowered: Mapping[str, Lowered]) -> None:
+    def __init__(self, graph: Graph, planned: Plan, lowered: Mapping[str, Lowered], reading: frozenset[str]) -> None:
         self._graph = graph
+        self._reading = reading
         self._plan = planned
         self._lowered = lowered
         self._constants: dict[tuple[str, bytes], tuple[str, int]] = {}  # (type, bytes) -> (name, alignment)
@@ -112,18 +117,22 @@ class _Writer:
     def source(self) -> str:
         """The text of model.c."""
         name = self._graph.name
-        functions, calls, ever = [], [], set[str]()
+        functions, calls, ever = [], list[str](), set[str]()
+        reads, read = list[str](), set[str]()
         for place, node in enumerate(self._plan.nodes):
             function = f"eg_{name}_{place}_{node.kind}"
             text, used = self._function(function, place, node)
             functions.append(text)
             ever.update(used)
-            calls += [f"    {function}({', '.join(used)});", f"    EG_PROFILE({place});"]
+            call = f"    {function}({', '.join(used)});"
+            calls += [call, f"    EG_PROFILE({place});"]
+            if node.name in self._reading:
+                reads.append(call)
+                read.update(used)
         arrays = [
             array_text(key, constant.array, self._constants[str(constant.array.dtype), constant.array.tobytes()][1])
             for key, constant in self._arrays.items()
         ]
-        unused = [f"    (void){block};" for block in _BLOCKS if block not in ever]
         return "\n".join(
             [
                 f"/* The model {name}: weights, parameters and one function an operator. Written by edgegen.",
@@ -147,11 +156,8 @@ class _Writer:
                 "",
                 *arrays,
                 *functions,
-                f"void eg_{name}_run(void *arena, const void *in, void *out) {{",
-                *unused,
-                *calls,
-                "}",
-                "",
+                *_called(f"eg_{name}_run", calls, ever),
+                *(_called(f"eg_{name}_read", reads, read) if reads else ()),
             ]
         )
 
@@ -167,7 +173,10 @@ class _Writer:
         else:
             told = self._lowered[node.name]
             lines[0] += f", {told.macs} multiply-accumulates" if told.macs else ""
+            there = self._plan.shared.get(node.name, frozenset())
             for number, call in enumerate((told, *told.then)):
+                if number in there:  # of a concat, a call an input
+                    continue
                 parameters = f"{function}_parameters" + (f"_{number + 1}" if number else "")
                 lines.append(self._parameters(parameters, call, node))
                 calls.append(self._call(parameters, call, node))
@@ -208,16 +217,17 @@ class _Writer:
             return self._constant(Constant(suffix="input", array=tensor.data), node)
         kind = f"const {TYPES[tensor.dtype]}"
         where = self._plan.ends.get(name)
+        begin = self._plan.begins.get(name, 0)
         if where in self._inputs:
-            return self._place(kind, "in", self._inputs[where].offset)
+            return self._place(kind, "in", self._inputs[where].offset + begin)
         if where is not None:
-            return self._place(kind, "out", self._outputs[where].offset)
+            return self._place(kind, "out", self._outputs[where].offset + begin)
         return self._place(kind, "arena", self._plan.places[name])
 
     def _written(self, name: str) -> str:
         kind, where = TYPES[self._graph.tensors[name].dtype], self._plan.ends.get(name)
         if where is not None:
-            return self._place(kind, "out", self._outputs[where].offset)
+            return self._place(kind, "out", self._outputs[where].offset + self._plan.begins.get(name, 0))
         return self._place(kind, "arena", self._plan.places[name])
 
     def _place(self, kind: str, block: str, offset: int) -> str:
@@ -241,6 +251,12 @@ class _Writer:
         self._arrays[name] = constant
         self.constant_bytes += constant.array.nbytes
         return name
+
+
+def _called(name: str, calls: Sequence[str], used: set[str]) -> list[str]:
+    """One of the model's functions."""
+    unused = [f"    (void){block};" for block in _BLOCKS if block not in used]
+    return [f"void {name}(void *arena, const void *in, void *out) {{", *unused, *calls, "}", ""]
 
 
 def _shapes(tensors: Sequence[Tensor | None]) -> str:

@@ -100,13 +100,17 @@ def _less_flash(found: Needs, room: int) -> list[str]:
     dense = sum(size for _, size, is_dense in found.largest if is_dense)
     remedies = [f"most weights are in {told}"] if told else []
     if found.flash_bytes - dense // 2 <= room and dense:
-        remedies.append("4-bit weights in the largest dense layers would do")
+        remedies.append('4-bit weights in the largest dense layers would do ([compress.static-int8] dense = "int4")')
     ratio = math.floor(100 * math.sqrt(room / found.flash_bytes)) / 100
     remedies.append(f"layers of {ratio:.0%} of their width would do: weights grow with its square")
     return remedies
 
 
 def _less_ram(found: Needs, room: int) -> list[str]:
+    ends = found.ram_bytes - found.arena_bytes
+    if ends > found.arena_bytes < room:  # a model that remembers, or whose input is the largest thing there is
+        ratio = math.floor(100 * (room - found.arena_bytes) / ends) / 100
+        return [f"{ends:,} of them are its inputs and outputs, what it remembers among them: {ratio:.0%} would do"]
     ratio = math.floor(100 * room / found.ram_bytes) / 100
     return [
         f"most is alive at {found.busiest} ({found.alive_bytes:,} bytes)",

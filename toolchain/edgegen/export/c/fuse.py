@@ -150,7 +150,7 @@ def _transpose_into_dense_above(edit: Edit, node: Node) -> bool:
 
 def _transpose_into_dense_below(edit: Edit, node: Node) -> bool:
     """transpose, reshape, dense: a dense with its columns in the order that is there."""
-    if node.kind != "dense":
+    if node.kind not in ("dense", "dense_float"):
         return False
     above = _above_reshape(edit, node, "transpose")
     if above is None:

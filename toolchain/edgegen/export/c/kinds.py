@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edgegen.export.c.graph import Graph, Node
 
-_INT16 = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d", "dense", "add", "avg_pool"})
+_INT16 = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d", "dense", "add", "avg_pool", "matmul"})
 
 
 def specialized(graph: Graph) -> Graph:
@@ -21,6 +21,7 @@ def _kind(node: Node, graph: Graph) -> str:
         return "add_plain"
     if node.kind == "dense":
         weights = graph.tensors[node.inputs[1]].data
-        if weights is not None and weights.size and weights.min() >= -8 and weights.max() <= 7:
+        # Weights of nothing but 0 have any scale, and with it a bias that may leave the sums of the other kernel.
+        if weights is not None and weights.any() and weights.min() >= -8 and weights.max() <= 7:
             return "dense_int4"
     return node.kind

@@ -1,25 +1,29 @@
 """The model's sources as a library for the build systems that firmware is made with: one archive, flat sources.
 
-``src/`` holds the sources; round it lie a CMakeLists.txt, a Makefile, an Arduino library (``library.properties``), a
-Zephyr module (``zephyr/``) and an ESP-IDF component (``idf_component.yml``; its CMakeLists.txt is the same file).
+``src/`` holds the sources, and golden vectors with what runs them (``golden.h``, ``eg_self_test.c``) where there are
+some; round it lie a CMakeLists.txt, a Makefile, an Arduino library (``library.properties``), a Zephyr module
+(``zephyr/``) and an ESP-IDF component (``idf_component.yml``; its CMakeLists.txt is the same file).
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from edgegen.core.c_model import C_INTERFACE
+from edgegen.core.c_model import C_INTERFACE, CModel, read_c_model
 from edgegen.core.digests import canonical_json
 from edgegen.core.records import write_record
+from edgegen.export.c.golden_header import GOLDEN_HEADER, GoldenHeader, self_test_sources
 
-if TYPE_CHECKING:
-    from edgegen.export.c.emit import Emitted
+PLAIN_VERSION = "1.0.0"  # of a library that belongs to no bundle
 
 _CMAKE = """# {name}: plain CMake, a Zephyr module or an ESP-IDF component, whichever includes this file.
-if(ESP_PLATFORM)
-  idf_component_register(SRCS "src/model.c" INCLUDE_DIRS "src")
+if(ESP_PLATFORM OR COMMAND idf_component_register)
+  idf_component_register(SRCS {quoted} INCLUDE_DIRS "src")
   target_compile_options(${{COMPONENT_LIB}} PRIVATE -O3)
   return()
 endif()
@@ -29,7 +33,7 @@ if(NOT CMAKE_PROJECT_NAME)
   project({name} C)
 endif()
 
-add_library({name} STATIC src/model.c)
+add_library({name} STATIC {listed})
 target_include_directories({name} PUBLIC src)
 set_property(TARGET {name} PROPERTY C_STANDARD 99)
 target_compile_options({name} PRIVATE -O3)
@@ -48,19 +52,19 @@ ifdef PRESET_SIZE
 CFLAGS += -O2 -DEG_PRESET_SIZE
 endif
 
-lib{name}.a: src/model.o
+lib{name}.a: {objects}
 \t$(AR) rcs $@ $^
 
-src/model.o: src/model.c src/model.h src/eg_kernels.h
+src/%.o: src/%.c $(wildcard src/*.h)
 \t$(CC) -std=c99 -Wall -Wextra $(CFLAGS) -Isrc -c -o $@ $<
 
 .PHONY: clean
 clean:
-\trm -f lib{name}.a src/model.o
+\trm -f lib{name}.a {objects}
 """
 
 _ARDUINO = """name={name}
-version=1.0.0
+version={version}
 author=edgegen
 maintainer=edgegen
 sentence=A neural network as plain C.
@@ -73,9 +77,9 @@ includes=model.h
 
 _ARDUINO_EXAMPLE = """#include <model.h>
 
-static uint8_t arena[{upper}_ARENA_BYTES + 1] __attribute__((aligned(16)));
-static uint8_t in[{upper}_INPUT_BYTES] __attribute__((aligned(4)));
-static uint8_t out[{upper}_OUTPUT_BYTES] __attribute__((aligned(4)));
+static uint8_t arena[{macro}_ARENA_BYTES + 1] __attribute__((aligned(16)));
+static uint8_t in[{macro}_INPUT_BYTES] __attribute__((aligned(4)));
+static uint8_t out[{macro}_OUTPUT_BYTES] __attribute__((aligned(4)));
 
 void setup() {{ Serial.begin(115200); }}
 
@@ -93,7 +97,7 @@ build:
 
 _ZEPHYR_CMAKE = """if(CONFIG_{upper})
   zephyr_library_named({name})
-  zephyr_library_sources(../src/model.c)
+  zephyr_library_sources({above})
   zephyr_library_compile_options(-O3)
   zephyr_include_directories(../src)
 endif()
@@ -105,7 +109,7 @@ _ZEPHYR_KCONFIG = """config {upper}
 \t  Plain C; arena {arena} bytes, constants {constants} bytes.
 """
 
-_IDF = """version: "1.0.0"
+_IDF = """version: "{version}"
 description: The neural network {name} as plain C
 dependencies:
   idf: ">=5.0"
@@ -115,7 +119,7 @@ _README = """# {name}
 
 A neural network as C99: no allocation, no recursion, no files, no libraries but string.h.
 
-    static uint8_t arena[{upper}_ARENA_BYTES] __attribute__((aligned(16)));
+    static uint8_t arena[{macro}_ARENA_BYTES] __attribute__((aligned(16)));
     eg_{model}_run(arena, in, out);
 
 `src/model.h` has sizes, shapes, scales and zero points as macros. `-DEG_PRESET_SIZE` makes the kernels small,
@@ -129,43 +133,126 @@ A neural network as C99: no allocation, no recursion, no files, no libraries but
 """
 
 
-def library_files(emitted: Emitted) -> dict[str, str]:
-    """Path in the archive -> text."""
-    model = emitted.interface
-    name = f"edgegen_{model.name}"
+_TESTED = """
+`src/golden.h` holds {vectors} of the model's golden vectors ({golden} bytes{rest}). A firmware that tests itself
+includes it in one source file; nothing of it is linked into others:
+
+    #include "golden.h"
+    if (eg_self_test(&eg_{model}_golden, arena, in, out) != EG_SELF_TEST_HOLDS) {{ /* not the proven model */ }}
+"""
+
+
+class Compiled(Protocol):
+    """A model's texts: what ``emit`` gives, or ``Sources``."""
+
+    @property
+    def source(self) -> str:
+        """model.c."""
+
+    @property
+    def header(self) -> str:
+        """model.h."""
+
+    @property
+    def kernels(self) -> str:
+        """eg_kernels.h."""
+
+    @property
+    def interface(self) -> CModel:
+        """model.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The texts of a model that was exported before."""
+
+    source: str
+    header: str
+    kernels: str
+    interface: CModel
+
+
+def read_sources(files: Mapping[str, Path]) -> Sources:
+    """The texts of an export, by the names of its files.
+
+    Raises:
+        UsageError: its interface cannot be read.
+    """
+    return Sources(
+        source=files["model.c"].read_text(encoding="utf-8"),
+        header=files["model.h"].read_text(encoding="utf-8"),
+        kernels=files["eg_kernels.h"].read_text(encoding="utf-8"),
+        interface=read_c_model(files[C_INTERFACE]),
+    )
+
+
+def library_name(model: CModel) -> str:
+    """Of the library, and of its folder."""
+    return f"edgegen_{model.name}"
+
+
+def library_files(
+    made: Compiled, golden: GoldenHeader | None = None, version: str = PLAIN_VERSION, name: str = ""
+) -> dict[str, str]:
+    """Path in the archive -> text.
+
+    Args:
+        golden: vectors for a device that tests itself.
+        version: of the library, for the build systems that ask for one: three numbers.
+        name: of the library, an identifier of C; empty: that of ``library_name``.
+    """
+    model = made.interface
+    name = name or library_name(model)
+    tested = {} if golden is None else {GOLDEN_HEADER: golden.text, **self_test_sources()}
+    sources = ["src/model.c", *(f"src/{file}" for file in sorted(tested) if file.endswith(".c"))]
     words = {
         "name": name,
         "model": model.name,
         "upper": name.upper(),
         "arena": model.arena_bytes,
         "constants": model.constant_bytes,
+        "version": version,
+        "listed": " ".join(sources),
+        "quoted": " ".join(f'"{path}"' for path in sources),
+        "above": " ".join(f"../{path}" for path in sources),
+        "objects": " ".join(path.removesuffix(".c") + ".o" for path in sources),
+        "macro": f"EG_{model.name.upper()}",
     }
-    macros = {**words, "upper": f"EG_{model.name.upper()}"}
     return {
-        "src/model.c": emitted.source,
-        "src/model.h": emitted.header,
-        "src/eg_kernels.h": emitted.kernels,
+        "src/model.c": made.source,
+        "src/model.h": made.header,
+        "src/eg_kernels.h": made.kernels,
         f"src/{C_INTERFACE}": canonical_json(write_record(model)).decode(),
+        **{f"src/{file}": text for file, text in tested.items()},
         "CMakeLists.txt": _CMAKE.format(**words),
         "Makefile": _MAKE.format(**words),
         "library.properties": _ARDUINO.format(**words),
-        "examples/run/run.ino": _ARDUINO_EXAMPLE.format(**macros),
+        "examples/run/run.ino": _ARDUINO_EXAMPLE.format(**words),
         "zephyr/module.yml": _ZEPHYR_MODULE.format(**words),
         "zephyr/CMakeLists.txt": _ZEPHYR_CMAKE.format(**words),
         "zephyr/Kconfig": _ZEPHYR_KCONFIG.format(**words),
         "idf_component.yml": _IDF.format(**words),
-        "README.md": _README.format(**{**words, "upper": f"EG_{model.name.upper()}"}).replace(
-            f"CONFIG_EG_{model.name.upper()}", f"CONFIG_{name.upper()}"
-        ),
+        "README.md": _README.format(**words) + ("" if golden is None else _told(model, golden)),
     }
 
 
-def library(emitted: Emitted) -> bytes:
+def library(made: Compiled, golden: GoldenHeader | None = None, version: str = PLAIN_VERSION) -> bytes:
     """The archive; equal models give equal bytes."""
+    folder, files = library_name(made.interface), library_files(made, golden, version)
+    return packed_files({f"{folder}/{path}": text.encode() for path, text in files.items()})
+
+
+def packed_files(files: Mapping[str, bytes]) -> bytes:
+    """A zip whose bytes depend on nothing but paths and contents."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path, text in sorted(library_files(emitted).items()):
-            member = zipfile.ZipInfo(f"edgegen_{emitted.interface.name}/{path}", date_time=(1980, 1, 1, 0, 0, 0))
+        for path, data in sorted(files.items()):
+            member = zipfile.ZipInfo(path, date_time=(1980, 1, 1, 0, 0, 0))
             member.create_system, member.external_attr, member.compress_type = 3, 0o644 << 16, zipfile.ZIP_DEFLATED
-            archive.writestr(member, text)
+            archive.writestr(member, data)
     return packed.getvalue()
+
+
+def _told(model: CModel, golden: GoldenHeader) -> str:
+    rest = f"; {golden.left_out} more had no room" if golden.left_out else ""
+    return _TESTED.format(model=model.name, vectors=golden.vectors, golden=golden.bytes, rest=rest)

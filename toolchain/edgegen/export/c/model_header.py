@@ -46,6 +46,7 @@ def model_header(model: CModel) -> str:
         "/* One inference. The three blocks have the sizes above and lie apart; arena is 16-byte aligned, in and out",
         " * are 4-byte aligned. */",
         f"void eg_{model.name}_run(void *arena, const void *in, void *out);",
+        *_reader(model),
         "#if defined(__cplusplus)",
         "}",
         "#endif",
@@ -54,6 +55,18 @@ def model_header(model: CModel) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _reader(model: CModel) -> list[str]:
+    """The declaration of what reads a prompt's tokens, where there is such a function."""
+    if not model.prompt_operators:
+        return []
+    memory = ", ".join(_plain(model.outputs[output].name) for _, output in model.states)
+    return [
+        f"/* The same for a token whose scores nobody asks for: {model.prompt_operators} of the {len(model.operators)}",
+        f" * operators, of the outputs only {memory}. The others hold nothing of use after it. */",
+        f"void eg_{model.name}_read(void *arena, const void *in, void *out);",
+    ]
 
 
 def _plain(name: str) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import UsageError
-from edgegen.core.models import C_SOURCE, FORMATS
+from edgegen.core.models import FORMATS
 from edgegen.core.ports import Tensors
-from edgegen.export.c.convert import read_model
+from edgegen.export.c.convert import read_model, source_of
 from edgegen.export.c.emit import block
 from edgegen.export.c.reference import run
 from edgegen.links.c_blocks import real, stored
@@ -28,7 +28,7 @@ def run_reference(path: Path, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]
     """
     import numpy as np
 
-    graph = read_model(path.parent / C_SOURCE if path.name == FORMATS["c"] else path).graph
+    graph = read_model(source_of(path.parent) if path.name == FORMATS["c"] else path).graph
     takes, gives = block(graph, graph.inputs), block(graph, graph.outputs)
     counts = {len(inputs[tensor.name]) for tensor in takes if tensor.name in inputs}
     wrong = [

@@ -38,15 +38,25 @@ class _Problem:
     def __init__(self, steps: Sequence[Step], sizes: Mapping[str, int]) -> None:
         self._steps = steps
         self._sizes = sizes
-        makers = {name: place for place, step in enumerate(steps) for name in step.makes}
-        self._needs = [
-            sum(1 << makers[name] for name in {*step.reads} if name in makers and makers[name] != place)
-            for place, step in enumerate(steps)
-        ]
+        # Parts of one storage may have makers of their own.
+        makers: dict[str, int] = {}
+        for place, step in enumerate(steps):
+            for name in step.makes:
+                makers[name] = makers.get(name, 0) | 1 << place
+        self._needs = [self._needed(place, makers) for place in range(len(steps))]
         self._readers = {
             name: sum(1 << place for place, step in enumerate(steps) if name in step.reads) for name in sizes
         }
-        self._makers = {name: 1 << makers[name] for name in sizes if name in makers}
+        self._makers = {name: makers[name] for name in sizes if name in makers}
+
+    def _needed(self, place: int, makers: Mapping[str, int]) -> int:
+        """The steps that must be done before one."""
+        step, needed = self._steps[place], 0
+        if step.after is not None:
+            return sum(1 << other for other, made in enumerate(self._steps) if made.node.name in step.after)
+        for name in step.reads:
+            needed |= makers.get(name, 0)
+        return needed & ~(1 << place)
 
     def _live(self, done: int) -> int:
         """Bytes that must survive when the steps in the set are done."""
@@ -61,7 +71,8 @@ class _Problem:
         cost = self._live(done) + step.scratch_bytes
         for number, name in enumerate(name for name in step.makes if name in self._sizes):
             taken = number == 0 and taken_place(step, self._sizes, lambda old: not self._readers[old] & ~after)
-            if not taken:
+            begun = self._makers[name] & done and self._readers[name] & ~done  # it is counted among what lives
+            if not taken and not begun:
                 cost += self._sizes[name]
         return cost
 

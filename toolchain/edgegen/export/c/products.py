@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
+ENLARGED = "EG_ENLARGED"
+"""The macro that a model's kernels need where a convolution of it is ``enlarged``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """An int8 product: input, constant weights, bias, output."""
@@ -88,6 +92,44 @@ def product_of(node: Node, graph: Graph, *, channel_axis: int) -> Product:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatProduct:
+    """An int8 product whose output stays float32."""
+
+    weights: Array  # int8, as the node has it, output channels first
+    bias: Array  # int32, one a channel
+    scales: Array  # float32, one a channel: of the sums
+    zero_point: int  # of the input
+
+
+def float_product(node: Node, graph: Graph) -> FloatProduct:
+    """The node's tensors, checked.
+
+    Raises:
+        BuildError: a type, a scale or a zero point is none that the kernels do.
+    """
+    import numpy as np
+
+    read = checks.expect(checks.read(node, graph, 0), node, "int8")
+    tensor = checks.constant(checks.expect(checks.read(node, graph, 1), node, "int8"), node)
+    scale, zero_point = checks.scale_of(read, node)
+    assert tensor.data is not None
+    channels = len(tensor.data)
+    if tensor.scales is None or any(tensor.scales.zero_point) or len(tensor.scales.scale) not in (1, channels):
+        raise BuildError(
+            f"the {node.kind} kernel needs weights that are quantized symmetrically, with one scale or one a channel",
+            where=f"{node.name}, tensor {tensor.name}",
+        )
+    scales = np.broadcast_to(np.float32(scale) * np.asarray(tensor.scales.scale, np.float32), (channels,))
+    bias = _bias(node, graph, channels)
+    return FloatProduct(
+        weights=tensor.data,
+        bias=np.zeros(channels, np.int32) if bias is None else bias,
+        scales=np.ascontiguousarray(scales),
+        zero_point=zero_point,
+    )
+
+
 def _bias(node: Node, graph: Graph, channels: int) -> Array | None:
     if len(node.inputs) < 3 or not node.inputs[2]:
         return None
@@ -145,16 +187,22 @@ def padded_sums(
     return total.astype(np.int64)
 
 
+def enlarged(node: Node) -> bool:
+    """Whether the convolution looks for its pixels in the image before a nearest-neighbour resize."""
+    return any(node.attributes.get("enlarged", ()))
+
+
 def patch_parameters(
     product: Product, kernel: tuple[int, int], attributes: Mapping[str, Any], groups: int
 ) -> dict[str, int]:
     """The member ``patch`` of a convolution's parameters (``eg_patch_s8.h``)."""
     _, in_h, in_w, in_c = product.read.shape
+    shifts = attributes.get("enlarged", (0, 0))
     _, out_h, out_w, out_c = product.made.shape
     stride, dilation, padding = (attributes[name] for name in ("stride", "dilation", "padding"))
     numbers = {
-        "in_h": in_h,
-        "in_w": in_w,
+        "in_h": in_h << shifts[0],
+        "in_w": in_w << shifts[1],
         "in_c": in_c,
         "first_c": 0,
         "channels": in_c // groups,
@@ -171,5 +219,6 @@ def patch_parameters(
         "out_row": out_w * out_c,
         "out_pixel": out_c,
         "fill": product.read_zero_point,
+        **(dict(zip(("row_shift", "column_shift"), shifts, strict=True)) if any(shifts) else {}),
     }
     return {f"patch.{name}": number for name, number in numbers.items()}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.lazy import nearest
 from edgegen.export.c.arithmetic import RANGES
-from edgegen.export.c.builder import Builder
+from edgegen.export.c.builder import Builder, apart, check_wiring, unlike
 from edgegen.export.c.graph import Graph, Rounding, Scales
 from edgegen.export.c.litert_operators import CONVERTERS
 from edgegen.export.litert_file import listed, operator_names, read_litert, signature_of_litert, tensor_dtype, text
@@ -179,30 +178,12 @@ def graph_of_litert(path: Path, *, name: str = "model", rounding: Rounding = "tf
         (operator, kind) for owner, operator, kind in operator_names(model) if owner is subgraph
     ):
         _convert(LitertOperator(reading, operator, kind, place))
-    ends = _apart(reading.builder, starts, [reading.named(index) for index in outputs])
+    ends = apart(reading.builder, starts, [reading.named(index) for index in outputs])
     called = dict(zip(starts, (spec.name for spec in takes), strict=True))
-    called |= dict(zip(ends, _unlike((spec.name for spec in gives), set(called.values())), strict=True))
+    called |= dict(zip(ends, unlike((spec.name for spec in gives), set(called.values())), strict=True))
     graph = reading.builder.finish(starts, ends, called)
-    _check_wiring(graph, where)
+    check_wiring(graph, where)
     return graph
-
-
-def _check_wiring(graph: Graph, where: str) -> None:
-    """Every tensor is made once, before it is read."""
-    known = {name for name, tensor in graph.tensors.items() if tensor.data is not None} | {*graph.inputs}
-    for node in graph.nodes:
-        wrong = [name for name in node.inputs if name and name not in known] + [
-            name for name in node.outputs if name in known
-        ]
-        if wrong:
-            raise UsageError(
-                "the operators of the file do not form a graph",
-                where=f"{where}, {node.name}",
-                got=f"{wrong[0]} is read before it is made, or made twice",
-            )
-        known.update(node.outputs)
-    if not known.issuperset(graph.outputs):
-        raise UsageError("an output of the file is made by no operator", where=where)
 
 
 def _convert(operator: LitertOperator) -> None:
@@ -227,29 +208,3 @@ def _ends(model: Any) -> tuple[Any, list[int], list[int]]:
         return model.subgraphs[chosen.subgraphIndex], *sides
     main = model.subgraphs[0]
     return main, [int(index) for index in listed(main.inputs)], [int(index) for index in listed(main.outputs)]
-
-
-def _apart(builder: Builder, starts: Sequence[str], ends: Sequence[str]) -> list[str]:
-    """The outputs, each a tensor of its own that something makes: a copy where the file gives one twice."""
-    made: list[str] = []
-    for name in ends:
-        tensor = builder.tensors[name]
-        if name in made or name in starts or tensor.data is not None:
-            copy = builder.tensor(name, tensor.shape, tensor.dtype, tensor.scales)
-            builder.node("reshape", [name], [copy])
-            made.append(copy)
-        else:
-            made.append(name)
-    return made
-
-
-def _unlike(names: Any, taken: set[str]) -> list[str]:
-    """Names of outputs that are no input's: an input and an output may be called alike in a file."""
-    found = []
-    for name in names:
-        unlike = name
-        while unlike in taken:
-            unlike += "_out"
-        taken.add(unlike)
-        found.append(unlike)
-    return found

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from edgegen.core.models import COMPILED
 from edgegen.core.targets import TargetProfile
+from edgegen.export.c.fit import Needs, shortfall
+from edgegen.export.c.least import least_needs
+from edgegen.export.check.extent import extent_of_file
 from edgegen.export.check.finding import Seen
 from edgegen.export.opened import OpenedGraph, OpenedModel
 
 _WIDTH = {"float64": 8, "int64": 8, "uint64": 8, "float16": 2, "bfloat16": 2, "int16": 2, "uint16": 2}
 _NARROW = {"int8": 1, "uint8": 1, "bool": 1}
-_RUN_AS = {"onnx": ("onnx", "ort"), "litert": ("litert", "c"), "pt2": ("onnx", "litert", "c"), "safetensors": ()}
-_NARROWING = 4  # a float32 model is compiled as int8
+_RUN_AS = {"onnx": ("onnx", "ort", "c"), "litert": ("litert", "c"), "pt2": ("onnx", "litert", "c"), "safetensors": ()}
 
 
 def no_runtime(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
@@ -26,10 +29,10 @@ def no_runtime(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
 
 def memory(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     if compiled(profile):
-        least = _as_integers(activation_bytes(model), model)
-        if least > profile.memory_bytes:
-            room = f"{profile.memory_bytes:,}"
-            yield Seen(message=f"activations take {least:,} bytes at the least as int8; the device has {room}")
+        needed = _least(model)
+        missing, remedies = shortfall(replace(needed, flash_bytes=0), 1, profile.memory_bytes)
+        if missing:
+            yield Seen(message=f"at the least {missing}, as int8", fix=remedies)
         return
     least = model.parameter_bytes + activation_bytes(model)
     if least > profile.memory_bytes:
@@ -39,22 +42,22 @@ def memory(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
 
 def flash(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
     if compiled(profile) and profile.flash_bytes is not None:
-        least = _as_integers(model.parameter_bytes, model)
-        if least > profile.flash_bytes:
-            room = f"{profile.flash_bytes:,}"
-            yield Seen(message=f"weights take {least:,} bytes at the least as int8; the device has {room} of flash")
+        missing, remedies = shortfall(replace(_least(model), ram_bytes=0), profile.flash_bytes, 1)
+        if missing:
+            yield Seen(message=f"at the least {missing}, as int8", fix=remedies)
         return
     if profile.flash_bytes is not None and model.size_bytes > profile.flash_bytes:
         yield Seen(message=f"the file has {model.size_bytes:,} bytes; the device has {profile.flash_bytes:,} of flash")
 
 
+def _least(model: OpenedModel) -> Needs:
+    """What the C of it takes at the least. Weights may still be put into fewer bits, which the advice says."""
+    return least_needs(extent_of_file(model))
+
+
 def compiled(profile: TargetProfile) -> bool:
     """Whether the target runs what a model was compiled to, and no files."""
     return set(profile.runtimes) == COMPILED
-
-
-def _as_integers(size: int, model: OpenedModel) -> int:
-    return size if model.quantized else size // _NARROWING
 
 
 def activation_bytes(model: OpenedModel) -> int:

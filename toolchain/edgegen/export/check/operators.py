@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -48,12 +48,19 @@ def _kernels() -> Mapping[tuple[str, str], list[tuple[int, int, Mapping[str, fro
 
 
 def uncompiled(model: OpenedModel, profile: TargetProfile) -> Iterator[Seen]:
-    if model.format != "litert" or not compiled(profile):
+    if model.format not in ("litert", "onnx") or not compiled(profile):
         return
-    from edgegen.export.c.litert_operators import CONVERTERS
+    known: Collection[str]
+    if model.format == "litert":
+        from edgegen.export.c.litert_operators import CONVERTERS
 
+        known = CONVERTERS
+    else:
+        from edgegen.export.c.read_onnx import READ
+
+        known = READ
     for graph, node in _distinct(model):
-        if node.operator not in CONVERTERS:
+        if node.operator not in known:
             yield Seen(message=f"there is no C kernel for {node.operator}", where=_place(graph, node))
 
 

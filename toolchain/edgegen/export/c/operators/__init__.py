@@ -12,9 +12,12 @@ from edgegen.export.c.lowered import Operator
 OPERATORS: dict[str, str] = {
     # Products and what their networks cannot do without.
     "conv2d": "conv2d",
+    "conv2d_add": "conv2d_add",
     "depthwise_conv2d": "depthwise_conv2d",
     "transpose_conv2d": "transpose_conv2d",
     "dense": "dense",
+    "dense_float": "dense_float",
+    "conv2d_float": "conv2d_float",
     "add": "add",
     "avg_pool": "avg_pool",
     # Two inputs, element by element.
@@ -66,12 +69,14 @@ OPERATORS: dict[str, str] = {
     "gru_step": "gru_step",
     "lstm_step": "lstm_step",
     "attention_step": "attention_step",
+    "attention_ring": "attention_ring",
     # 16-bit activations.
     "conv2d_int16": "conv_int16",
     "depthwise_conv2d_int16": "conv_int16",
     "dense_int16": "conv_int16",
     "transpose_conv2d_int16": "transpose_conv2d_int16",
     "avg_pool_int16": "avg_pool_int16",
+    "matmul_int16": "matmul_int16",
     "add_int16": "add_int16",
     # 4-bit weights, and drawing from what a language model says.
     "dense_int4": "dense_int4",

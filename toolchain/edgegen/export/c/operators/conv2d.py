@@ -1,4 +1,8 @@
-"""conv2d: any stride, dilation, padding and number of groups. Weights (outputs, height, width, channels / groups)."""
+"""conv2d: any stride, dilation, padding and number of groups. Weights (outputs, height, width, channels / groups).
+
+``enlarged`` (rows, columns), where it is there: the input's rows and columns stand 2^rows and 2^columns times each, as
+behind a nearest-neighbour resize, which ``merge`` takes in.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     product, attributes = product_of(node, graph, channel_axis=0), node.attributes
     assert values[0] is not None
     image = values[0][0].astype(np.int64) - product.read_zero_point
+    for axis, shift in enumerate(attributes.get("enlarged", (0, 0))):
+        image = np.repeat(image, 1 << shift, axis)
     groups, (_, out_h, out_w, out_c) = attributes["groups"], product.made.shape
     channels, outputs = image.shape[-1] // groups, out_c // groups
     sums = [

@@ -1,6 +1,6 @@
 """div: the quotient, broadcast. int8 as TFLite Micro has it (reference/div.h), int16 by that formula: b's reciprocal in
-fixed point, then two multiplications, under every rounding rule. b = 0, which TFLite leaves undefined, is taken for
-the smallest positive b.
+fixed point, then two multiplications. b = 0, which TFLite leaves undefined, is taken for the smallest positive b. Under
+the rule ``onnx-qdq`` in float32 (``qdq``), where 0 / 0 is the zero point and x / 0 the largest number of x's sign.
 """
 
 from __future__ import annotations

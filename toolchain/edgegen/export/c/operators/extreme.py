@@ -1,11 +1,12 @@
-"""maximum and minimum, broadcast: of stored numbers, as all three tensors have one scale."""
+"""maximum and minimum, broadcast: of stored numbers, as all three tensors have one scale; under the rule ``onnx-qdq``
+they may differ (``qdq``)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgegen.export.c import elementwise
+from edgegen.export.c import elementwise, qdq
 from edgegen.export.c.checks import made, read, same_numbers
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Isa, Lowered
@@ -25,7 +26,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     Raises:
         BuildError: types that no kernel has, or tensors of different scales.
     """
-    for place in (0, 1):
+    for place in () if qdq.applies(node, graph) else (0, 1):
         same_numbers(read(node, graph, place), made(node, graph), node)
     return elementwise.lowered(node, graph, ("int8", "int16", "float32", "int32"), _QUANTIZED)
 

@@ -1,6 +1,7 @@
 """lut: a function of one number. int8 by a table of 256 bytes that is computed when the model is compiled.
 
-``function`` names it (see ``functions.REAL``); its own numbers are attributes beside it. int16 is computed by
+``function`` names it (see ``functions.REAL``); its own numbers are attributes beside it. An int8 function that has no
+such name brings its results along: ``table``, one for each stored number from -128 to 127. int16 is computed by
 ``functions16``: TFLite Micro's sigmoid and tanh, straight pieces, or a table of 513 entries with interpolation.
 """
 
@@ -59,9 +60,17 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
 def _table(node: Node, graph: Graph) -> np.ndarray[Any, Any]:
     from edgegen.export.c.functions import table8
 
+    if "table" in node.attributes:
+        return _brought(node, made(node, graph).dtype)
     function, attributes, source, target = _told(node, graph)
     table: np.ndarray[Any, Any] = table8(function, attributes, source, target, made(node, graph).dtype)
     return table
+
+
+def _brought(node: Node, dtype: str) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    return np.asarray(node.attributes["table"]).astype(dtype)
 
 
 def _told(node: Node, graph: Graph) -> tuple[str, Any, tuple[float, int], tuple[float, int]]:

@@ -27,7 +27,7 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     """The products."""
     import numpy as np
 
-    from edgegen.export.c.arithmetic import requantize, rule_of
+    from edgegen.export.c.arithmetic import factors, requantize, rule_of
 
     a, b = values
     assert a is not None
@@ -40,7 +40,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     right = right.swapaxes(-1, -2) if node.attributes.get("adjoint_b") else right
     limits = clamp_of(node, out.dtype)
     rule = rule_of(graph.rounding, node.kind)
-    result = requantize(left @ right, [a_scale * b_scale / scale], zero_point, (limits["low"], limits["high"]), rule)
+    factor = factors(a_scale, [b_scale], scale, rule)
+    result = requantize(left @ right, factor, zero_point, (limits["low"], limits["high"]), rule)
     return [result.astype(np.int8).reshape(out.shape)]
 
 
@@ -50,11 +51,11 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     Raises:
         BuildError: another type, shapes that do not fit, or a depth beyond 33,000.
     """
-    from edgegen.export.c.arithmetic import RULES, float_bits, quantize_multiplier, rule_of
+    from edgegen.export.c.arithmetic import RULES, factors, float_bits, quantize_multiplier, rule_of
 
     a, b, out = (expect(each, node, "int8") for each in (read(node, graph, 0), read(node, graph, 1), made(node, graph)))
-    rows, depth, a_row, a_depth = _matrix(a.shape, bool(node.attributes.get("adjoint_a")))
-    inner, columns, b_depth, b_column = _matrix(b.shape, bool(node.attributes.get("adjoint_b")))
+    rows, depth, a_row, a_depth = matrix(a.shape, bool(node.attributes.get("adjoint_a")))
+    inner, columns, b_depth, b_column = matrix(b.shape, bool(node.attributes.get("adjoint_b")))
     if depth != inner or depth > _DEEPEST or (rows, columns) != out.shape[-2:]:
         raise BuildError(
             "the matrices of a matmul do not fit",
@@ -64,7 +65,8 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
         )
     (a_scale, a_zero), (b_scale, b_zero) = (scale_of(each, node) for each in (a, b))
     scale, zero_point = scale_of(out, node)
-    rule, factor = rule_of(graph.rounding, node.kind), a_scale * b_scale / scale
+    rule = rule_of(graph.rounding, node.kind)
+    (factor,) = factors(a_scale, [b_scale], scale, rule)
     multiplier, shift = (float_bits(factor), 0) if rule == "onnx-qdq" else quantize_multiplier(factor)
     return Lowered(
         kernel="eg_matmul_s8",
@@ -92,7 +94,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     )
 
 
-def _matrix(shape: tuple[int, ...], adjoint: bool) -> tuple[int, int, int, int]:
-    """Rows, columns, and the elements between neighbours along each."""
+def matrix(shape: tuple[int, ...], adjoint: bool) -> tuple[int, int, int, int]:
+    """Rows, columns, and the elements between neighbours along each, of a shape's last two axes."""
     first, second = shape[-2:]
     return (second, first, 1, second) if adjoint else (first, second, second, 1)

@@ -1,5 +1,5 @@
 """mul: the product, broadcast. int8 and int16 as TFLite Micro has it: the product of the numbers less their zero points
-times s_a s_b / s_out, rounded twice (EG_TFLM_DOUBLE) under every rounding rule."""
+times s_a s_b / s_out, rounded twice (EG_TFLM_DOUBLE); under the rule ``onnx-qdq`` in float32 (``qdq``)."""
 
 from __future__ import annotations
 

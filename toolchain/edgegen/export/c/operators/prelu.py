@@ -1,6 +1,7 @@
 """prelu: x where it is at least 0, else x times a constant slope that is broadcast; TFLite Micro's to the bit.
 
 One multiplier for x (s_in / s_out), one for the product with the slope (s_in s_slope / s_out), each rounded twice.
+Under the rule ``onnx-qdq`` in float32 (``qdq``).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgegen.export.c import qdq
 from edgegen.export.c.checks import constant, expect, made, read, scale_of
 from edgegen.export.c.elementwise import clamp_of
 from edgegen.export.c.graph import Graph, Node
@@ -27,6 +29,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     x, slope = values
     assert x is not None
     assert slope is not None
+    if qdq.applies(node, graph):
+        return qdq.computed(node, graph, values)
     told = _numbers(node, graph)
     value = x.astype(np.int64) - told["in_zero_point"]
     product = value * (slope.astype(np.int64) - told["slope_zero_point"])
@@ -45,6 +49,8 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     x, slope, out = read(node, graph, 0), read(node, graph, 1), made(node, graph)
     for tensor in (x, constant(slope, node), out):
         expect(tensor, node, "int8")
+    if qdq.applies(node, graph):
+        return qdq.lowered(node, graph)
     return Lowered(
         kernel="eg_prelu_s8",
         parameters={"loops": broadcast(x.shape, slope.shape, out.shape, node.name), **_numbers(node, graph)},

@@ -1,9 +1,10 @@
 """quantize (float32 to int8, uint8 or int16), dequantize (back), requantize (from one scale to another), cast.
 
-- quantize: round(x / scale) in float32, halves away from zero, plus the zero point, clamped (TFLite's AffineQuantize).
-  What is not a number becomes the zero point.
+- quantize: round(x / scale) in float32, halves away from zero, plus the zero point, clamped (TFLite's AffineQuantize);
+  halves to even under the rule ``onnx-qdq``. What is not a number becomes the zero point.
 - dequantize: (stored - zero point) x scale in float32.
-- requantize: TFLite Micro's Requantize, rounded twice; int8 by a table.
+- requantize: TFLite Micro's Requantize, rounded twice; int8 by a table. int8 to int8 under the rule ``onnx-qdq``: a
+  dequantize, then a quantize.
 - cast: to another type as C has it, float32 to integers towards zero and clamped to the type.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgegen.export.c import qdq
 from edgegen.export.c.checks import expect, made, read, scale_of
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Constant, Isa, Lowered
@@ -43,6 +45,8 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     Raises:
         BuildError: another type.
     """
+    from edgegen.export.c.arithmetic import RULES
+
     tensor, out = read(node, graph, 0), made(node, graph)
     count: dict[str, int | float | str | Constant] = {"count": tensor.elements}
     match node.kind:
@@ -54,6 +58,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
                 "scale": float(scale),
                 "zero_point": zero_point,
                 "type": _type(out.dtype),
+                "rounding": RULES[graph.rounding],
             }
             return Lowered(kernel="eg_quantize", parameters=count | more)
         case "dequantize":
@@ -94,6 +99,8 @@ def _quantized(node: Node, graph: Graph, value: Any) -> Any:
     low, high = RANGES[out.dtype]
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.clip(value / np.float32(scale), np.float32(low - zero_point), np.float32(high - zero_point))
+    if graph.rounding == "onnx-qdq":
+        return (np.rint(np.nan_to_num(steps)).astype(np.int64) + zero_point).astype(out.dtype)
     return (half_away(np.nan_to_num(steps)).astype(np.int64) + zero_point).astype(out.dtype)
 
 
@@ -110,6 +117,9 @@ def _requantized(node: Node, graph: Graph, value: Any) -> Any:
     from edgegen.export.c.arithmetic import RANGES, multiply_double
 
     out = made(node, graph)
+    if graph.rounding == "onnx-qdq" and value.dtype == out.dtype == "int8":
+        (source, target) = (scale_of(tensor, node) for tensor in (read(node, graph, 0), out))
+        return qdq.quantized(qdq.dequantized(value, *source), *target, RANGES["int8"]).astype(np.int8)
     numbers = _numbers(node, graph)
     scaled = multiply_double(value.astype(np.int64) - numbers["in_zero_point"], numbers["multiplier"], numbers["shift"])
     return np.clip(scaled + numbers["out_zero_point"], *RANGES[out.dtype]).astype(out.dtype)

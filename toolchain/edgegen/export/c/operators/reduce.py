@@ -2,7 +2,8 @@
 
 mean and sum follow TFLite Micro to the bit (reference/reduce.h, QuantizedMeanOrSum): the sum of the numbers less their
 zero points, times s_in / s_out, and for a mean 1 / count folded into the multiplier. reduce_max and reduce_min move
-stored numbers. float32 is added up in the input's order.
+stored numbers. float32 is added up in the input's order. Under the rule ``onnx-qdq`` int8's sum is exact, and divided
+and scaled in float32 (``qdq.mean_of``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError
+from edgegen.export.c import qdq
 from edgegen.export.c.checks import expect, made, read, same_numbers, scale_of
 from edgegen.export.c.elementwise import clamp_of
 from edgegen.export.c.graph import Graph, Node
@@ -38,6 +40,13 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
         return [np.asarray(result).reshape(out.shape)]
     total = value.astype(np.int64).sum(axis=axes)
     group = value.size // total.size
+    if _in_float(node, graph):
+        (source, in_zero), (target, zero_point) = _ends(node, graph)
+        limits = clamp_of(node, out.dtype)
+        less = total - group * in_zero
+        clamp = (limits["low"], limits["high"])
+        made_of = qdq.mean_of(less, group if node.kind == "mean" else 1, (source, target), zero_point, clamp)
+        return [made_of.astype(out.dtype).reshape(out.shape)]
     from edgegen.export.c.arithmetic import multiply_double
 
     numbers = _numbers(node, graph, group)
@@ -78,6 +87,21 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
         raise BuildError("a reduction's sum leaves 32 bits", where=node.name, got=f"{group} numbers a result")
     if node.kind in _MODES:
         same_numbers(tensor, out, node)
+    elif _in_float(node, graph):
+        (source, in_zero), (target, zero_point) = _ends(node, graph)
+        return Lowered(
+            kernel="eg_reduce_s8",
+            parameters={
+                **loops,
+                "mode": "EG_REDUCE_QDQ",
+                "group": group,
+                "in_zero_point": in_zero,
+                "out_zero_point": zero_point,
+                "divisor": float(group) if node.kind == "mean" else 1.0,
+                "scale": float(qdq.ratio(source, target)),
+                **clamp_of(node, out.dtype),
+            },
+        )
     return Lowered(
         kernel="eg_reduce_s8" if tensor.dtype == "int8" else "eg_reduce_s16",
         parameters={
@@ -87,6 +111,15 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             **clamp_of(node, out.dtype),
         },
     )
+
+
+def _in_float(node: Node, graph: Graph) -> bool:
+    return graph.rounding == "onnx-qdq" and node.kind not in _MODES and made(node, graph).dtype == "int8"
+
+
+def _ends(node: Node, graph: Graph) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Scale and zero point of the input and of the output."""
+    return scale_of(read(node, graph, 0), node), scale_of(made(node, graph), node)
 
 
 def _axes(node: Node, rank: int) -> tuple[int, ...]:
@@ -108,9 +141,7 @@ def _numbers(node: Node, graph: Graph, group: int) -> dict[str, int]:
     """Zero points, multiplier and shift."""
     from edgegen.export.c.arithmetic import quantize_multiplier
 
-    (source, in_zero), (target, out_zero) = (
-        scale_of(tensor, node) for tensor in (read(node, graph, 0), made(node, graph))
-    )
+    (source, in_zero), (target, out_zero) = _ends(node, graph)
     multiplier, shift = quantize_multiplier(source / target)
     if node.kind == "mean":
         less = min(group.bit_length() - 1, 32, 31 + shift)

@@ -1,5 +1,5 @@
 """sub: the difference, broadcast. int8 and int16 as TFLite Micro has it (kernels/sub_common.cc): both inputs are raised
-by 20 or 15 bits and brought to twice the larger scale, under every rounding rule."""
+by 20 or 15 bits and brought to twice the larger scale; under the rule ``onnx-qdq`` in float32 (``qdq``)."""
 
 from __future__ import annotations
 
