@@ -56,7 +56,8 @@ void eg_block_enter(struct eg_blocks *blocks, struct eg_block *block, uint64_t r
 }
 
 static void write_block(const struct eg_block *block, FILE *out) {
-    fprintf(out, "{\"event\":\"block\",\"address\":%" PRIu64 ",\"clocks\":[", block->address);
+    fprintf(out, "{\"event\":\"block\",\"region\":%" PRIu64 ",\"address\":%" PRIu64 ",\"clocks\":[", block->region,
+            block->address);
     for (uint32_t i = 0; i < block->count; i++) {
         fprintf(out, "%s%" PRIu32, i > 0u ? "," : "", block->clocks[i]);
     }

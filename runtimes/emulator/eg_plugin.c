@@ -1,13 +1,13 @@
 /* QEMU plugin: what each marked region of a guest costs in instructions by class, bytes loaded and stored, and memory.
  *
  * Arguments: out=FILE (JSON lines, made anew); clock=1 (also a snapshot at every clock_gettime inside a region: with a
- * profiler running in the guest these bracket the operators; and, of the last region, the blocks of code that ran no
- * more often than the clock was read); watch=ADDRESS:ADDRESS (hexadecimal: a snapshot whenever the guest comes there
+ * profiler running in the guest these bracket the operators; and, of each region, the blocks of code that ran no more
+ * often than the clock was read); watch=ADDRESS:ADDRESS (hexadecimal: a snapshot whenever the guest comes there
  * inside a region, which costs the guest nothing); count=0 (no regions: the guest runs faster).
  * The guest marks itself with architectural no-operations (eg_isa.h): mark 40 begins a region, mark 41 ends it, mark 42
  * is the moment against which memory growth is reported.
- * Lines: {"event":"install"...}, {"event":"region"...}, {"event":"clock"...} and {"event":"step"...} in order,
- * {"event":"block"...}, {"event":"memory"...}, {"event":"exit"...}. A file without the exit line was cut short.
+ * Lines: {"event":"install"...}, {"event":"region"...}, {"event":"clock"...}, {"event":"step"...} and {"event":"block"...}
+ * in order, {"event":"memory"...}, {"event":"exit"...}. A file without the exit line was cut short.
  *
  * Counters are not atomic: a guest with more than one thread is reported ("threads") and its figures are not to be used.
  * A block of straight code is counted whole when it is entered, so a region's edges are off by a few instructions that
@@ -99,6 +99,7 @@ static void on_hint(unsigned int vcpu, void *userdata) {
         break;
     case HINT_END:
         if (in_region) {
+            eg_blocks_write(&blocks, regions, out);
             write_region();
         }
         in_region = false;
@@ -229,9 +230,6 @@ static void on_syscall_return(qemu_plugin_id_t id, unsigned int vcpu, int64_t nu
 static void on_exit_of_guest(qemu_plugin_id_t id, void *userdata) {
     (void)id;
     (void)userdata;
-    if (regions > 0u) {
-        eg_blocks_write(&blocks, regions - 1u, out);
-    }
     fprintf(out,
             "{\"event\":\"memory\",\"complete\":%s,\"peak_bytes\":%" PRIu64 ",\"marked\":%s,\"growth_bytes\":%" PRIu64 "}\n",
             memory.overflowed ? "false" : "true", memory.peak_bytes, memory.marked ? "true" : "false",

@@ -100,10 +100,14 @@ HOSTILE: dict[str, Callable[[list[Event]], list[Event]]] = {
     "a clock that was never left": lambda events: [
         {k: v for k, v in event.items() if k != "left_ns"} for event in events
     ],
-    "a block that is no list": lambda events: [*events[:7], {"event": "block", "address": 4, "clocks": 3}, *events[7:]],
+    "a block that is no list": lambda events: [
+        *events[:7],
+        {"event": "block", "region": 1, "address": 4, "clocks": 3},
+        *events[7:],
+    ],
     "a block with text": lambda events: [
         *events[:7],
-        {"event": "block", "address": 4, "clocks": ["3"], "at": [1]},
+        {"event": "block", "region": 1, "address": 4, "clocks": ["3"], "at": [1]},
         *events[7:],
     ],
     "text for a number": changed(7, peak_bytes="many"),

@@ -11,7 +11,7 @@ import pytest
 
 from edgegen.devices.qemu_user.counts import Block, Clock, Region, Step
 from edgegen.devices.qemu_user.partitions import plan_of_litert
-from edgegen.devices.qemu_user.steps import Group, Plan, per_operator
+from edgegen.devices.qemu_user.steps import NODE, PART, Group, Plan, per_operator, plan_of
 
 LOST, HEAD, END = 0x10, 0x20, 0x30
 PLAN = Plan(
@@ -65,6 +65,26 @@ def test_no_figure_where_the_code_was_not_come_to_as_planned(steps: list[Step]) 
 def test_every_inference_must_have_come_to_the_same_places() -> None:
     assert per_operator(PLAN, [region(1000), region(1000)], [CAME_TO, CAME_TO[1:]], 0) is None
     assert per_operator(PLAN, [region(1000), region(1000)], [CAME_TO, CAME_TO], 1) is not None
+
+
+def test_a_loop_of_one_round_begins_right_before_the_reading_and_ends_right_before_the_next() -> None:
+    """What comes first before the one is the loop's set-up, and after the other what the profiler notes down."""
+    blocks = [
+        Block(address=0x1, clocks=[3], at=[10]),
+        Block(address=0x2, clocks=[3], at=[90]),
+        Block(address=0x3, clocks=[5], at=[500]),
+        Block(address=0x4, clocks=[5], at=[900]),
+    ]
+    found = plan_of([("only", "Identity")], [(NODE, 3, 0)], 5, blocks)
+    assert found is not None
+    assert found.addresses == (0x2, 0x1, 0x4, 0x3)
+
+
+def test_no_more_is_watched_than_the_plugin_can() -> None:
+    blocks = [Block(address=place, clocks=[clocks], at=[place]) for place in range(100) for clocks in (3, 5, 7)]
+    found = plan_of([("own", "A"), ("other", "B")], [(NODE, 3, 0), (PART, 5, 1)], 7, blocks)
+    assert found is not None
+    assert sum(len(group.addresses) for group in found.groups) == 64
 
 
 def event(tag: str, kind: int, start_us: int, elapsed_us: int, index: int = 0) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A block of straight code that ran no more often than the clock was read, in the last inference."""
+    """A block of straight code that ran no more often than the clock was read, in one inference."""
 
     address: int
     clocks: Sequence[int]  # readings of the clock before each of its executions
@@ -67,7 +67,7 @@ class Counts:
     regions: Sequence[Region]
     clocks: Sequence[Sequence[Clock]]  # by region, with a profiler on
     steps: Sequence[Sequence[Step]]  # by region, where addresses were watched
-    blocks: Sequence[Block]  # with a profiler on
+    blocks: Sequence[Sequence[Block]]  # by region, with a profiler on
     peak_bytes: int | None  # None: more mappings than the plugin follows
     growth_bytes: int | None  # None: also where the guest set no mark
 
@@ -91,11 +91,14 @@ def read_counts(path: Path, *, regions: int) -> Counts:
         raise _unusable(path, f"{len(found)} marked inferences of {regions}")
     clocks: list[list[Clock]] = [[] for _ in range(regions)]
     steps: list[list[Step]] = [[] for _ in range(regions)]
+    blocks: list[list[Block]] = [[] for _ in range(regions)]
     for event in events:
         if event.get("event") == "clock" and _number(path, event, "region") < regions:
             clocks[event["region"]].append(_clock(path, event))
         elif event.get("event") == "step" and _number(path, event, "region") < regions:
             steps[event["region"]].append(Step(address=_number(path, event, "address"), taken=_taken(path, event)))
+        elif event.get("event") == "block" and _number(path, event, "region") < regions:
+            blocks[event["region"]].append(_block(path, event))
     memory = next((event for event in events if event.get("event") == "memory"), None)
     if memory is None:
         raise _unusable(path, "no line on memory")
@@ -104,7 +107,7 @@ def read_counts(path: Path, *, regions: int) -> Counts:
         regions=found,
         clocks=clocks,
         steps=steps,
-        blocks=[_block(path, event) for event in events if event.get("event") == "block"],
+        blocks=blocks,
         peak_bytes=_number(path, memory, "peak_bytes") if complete else None,
         growth_bytes=_number(path, memory, "growth_bytes") if complete and memory.get("marked") is True else None,
     )

@@ -119,9 +119,10 @@ class QemuUserDevice:
                     guest.run_guest(tools, job, folder)
                     counts = read_counts(folder / guest.COUNTS, regions=_PROFILED_RUNS)
                     profiles = sorted(folder.glob(f"{guest.PROFILE_PREFIX}*.json"))
-                    plan = make(profiles[0], counts.clocks[-1], counts.blocks) if profiles else None
-                if plan is not None:
-                    return plan
+                    for clocks, blocks in zip(counts.clocks[::-1], counts.blocks[::-1], strict=True):
+                        plan = make(profiles[0], clocks, blocks) if profiles else None
+                        if plan is not None:
+                            return plan
         except (BuildError, ToolMissingError) as error:
             self._settings.progress.say(f"no costs per operator: {error.what}")
             return None

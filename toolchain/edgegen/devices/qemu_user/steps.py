@@ -91,6 +91,8 @@ def plan_of(
         most = _MOST_OF_ONE if once else max(1, min(_MOST_OF_LOOP, _MOST_HITS // len(wanted)))
         groups.append(Group(addresses=tuple(block.address for block in found[:most]), times=len(wanted)))
     ends = sorted((block for block in blocks if list(block.clocks) == [after]), key=lambda block: block.at[0])
+    if len(names) == 1:  # what notes one operator down ran once too, and comes first
+        ends.reverse()
     if not ends:
         return None
     left = _MOST_ADDRESSES - sum(len(group.addresses) for group in groups)
