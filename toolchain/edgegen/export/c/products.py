@@ -187,6 +187,34 @@ def padded_sums(
     return total.astype(np.int64)
 
 
+def grouped_sums(
+    image: Array,
+    weights: Array,
+    groups: int,
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    out: tuple[int, int],
+) -> Array:
+    """Sums of a convolution whose groups read channels of their own, as ``padded_sums``; weights are (O, KH, KW, C)."""
+    import numpy as np
+
+    depth, outputs = weights.shape[3], weights.shape[0] // groups
+    sums = [
+        padded_sums(
+            image[..., group * depth : (group + 1) * depth],
+            weights[group * outputs : (group + 1) * outputs].transpose(1, 2, 3, 0),
+            stride,
+            dilation,
+            padding,
+            out,
+            depthwise=False,
+        )
+        for group in range(groups)
+    ]
+    return np.concatenate(sums, axis=-1)
+
+
 def enlarged(node: Node) -> bool:
     """Whether the convolution looks for its pixels in the image before a nearest-neighbour resize."""
     return any(node.attributes.get("enlarged", ()))

@@ -13,7 +13,7 @@ from edgegen.core.errors import BuildError
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.packing import folded_bias, output_parameters, pack_rows, reach, scratch_bytes, tiling
-from edgegen.export.c.products import padded_sums, patch_parameters, product_of
+from edgegen.export.c.products import grouped_sums, patch_parameters, product_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,21 +28,17 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     image = values[0][0].astype(np.int64) - product.read_zero_point
     for axis, shift in enumerate(attributes.get("enlarged", (0, 0))):
         image = np.repeat(image, 1 << shift, axis)
-    groups, (_, out_h, out_w, out_c) = attributes["groups"], product.made.shape
-    channels, outputs = image.shape[-1] // groups, out_c // groups
-    sums = [
-        padded_sums(
-            image[..., group * channels : (group + 1) * channels],
-            product.weights[group * outputs : (group + 1) * outputs].transpose(1, 2, 3, 0),
-            attributes["stride"],
-            attributes["dilation"],
-            attributes["padding"],
-            (out_h, out_w),
-            depthwise=False,
-        )
-        for group in range(groups)
-    ]
-    return [product.finish(np.concatenate(sums, axis=-1))[None]]
+    _, out_h, out_w, _ = product.made.shape
+    sums = grouped_sums(
+        image,
+        product.weights,
+        attributes["groups"],
+        attributes["stride"],
+        attributes["dilation"],
+        attributes["padding"],
+        (out_h, out_w),
+    )
+    return [product.finish(sums)[None]]
 
 
 def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:

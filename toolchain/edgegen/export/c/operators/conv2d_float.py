@@ -14,7 +14,7 @@ from edgegen.export.c import checks
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Constant, Isa, Lowered
 from edgegen.export.c.packing import folded_bias, reach
-from edgegen.export.c.products import float_product, padded_sums
+from edgegen.export.c.products import float_product, grouped_sums
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,21 +27,17 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     product, attributes = float_product(node, graph), node.attributes
     assert values[0] is not None
     image = values[0][0].astype(np.int64) - product.zero_point
-    groups, (_, out_h, out_w, out_c) = attributes["groups"], checks.made(node, graph).shape
-    channels, outputs = image.shape[-1] // groups, out_c // groups
-    sums = [
-        padded_sums(
-            image[..., group * channels : (group + 1) * channels],
-            product.weights[group * outputs : (group + 1) * outputs].transpose(1, 2, 3, 0),
-            attributes["stride"],
-            attributes["dilation"],
-            attributes["padding"],
-            (out_h, out_w),
-            depthwise=False,
-        )
-        for group in range(groups)
-    ]
-    return [((np.concatenate(sums, axis=-1) + product.bias).astype(np.float32) * product.scales)[None]]
+    _, out_h, out_w, _ = checks.made(node, graph).shape
+    sums = grouped_sums(
+        image,
+        product.weights,
+        attributes["groups"],
+        attributes["stride"],
+        attributes["dilation"],
+        attributes["padding"],
+        (out_h, out_w),
+    )
+    return [((sums + product.bias).astype(np.float32) * product.scales)[None]]
 
 
 def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:

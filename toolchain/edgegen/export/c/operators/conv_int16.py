@@ -23,7 +23,7 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     """The layer's output."""
     import numpy as np
 
-    from edgegen.export.c.products import padded_sums
+    from edgegen.export.c.products import grouped_sums
     from edgegen.export.c.wide import wide_of
 
     layer, out = wide_of(node, graph, channel_axis=_CHANNEL_AXIS[node.kind]), made(node, graph)
@@ -34,20 +34,8 @@ def reference(node: Node, graph: Graph, values: Sequence[np.ndarray[Any, Any] | 
     image = image.reshape(1, -1, image.shape[-1]) if node.kind == "dense_int16" else image[0]
     one = node.kind == "dense_int16"
     size = (1, out.elements // weights.shape[0]) if one else (out.shape[1], out.shape[2])
-    depth, outputs = weights.shape[3], weights.shape[0] // groups
-    sums = [
-        padded_sums(
-            image[..., group * depth : (group + 1) * depth],
-            weights[group * outputs : (group + 1) * outputs].transpose(1, 2, 3, 0),
-            stride,
-            dilation,
-            padding,
-            size,
-            depthwise=False,
-        )
-        for group in range(groups)
-    ]
-    return [layer.finish(np.concatenate(sums, axis=-1)).reshape(out.shape)]
+    sums = grouped_sums(image, weights, groups, stride, dilation, padding, size)
+    return [layer.finish(sums).reshape(out.shape)]
 
 
 def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
