@@ -51,7 +51,7 @@ def test_mcu_template_gives_the_bytes_of_the_hosts_c(name: str, tmp_path: Path, 
     assert edgegen("init", str(project), "--template", name, cache=cache).code == 0
     recipes = ("--set", 'compress.recipes=["static-int8"]', "--set", "quality.second_training=false")
     # What a model must reach is not asked here.
-    lenient = ("--set", "budgets={}")
+    lenient = ("--set", "budgets={}", "--set", "targets={}")
     done = edgegen(
         *("build", "--target", BOARD, *recipes, *lenient, *TEMPLATES[name]), cache=cache, cwd=project, timeout=3600
     )
