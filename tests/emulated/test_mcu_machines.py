@@ -312,7 +312,14 @@ def test_mcu_port_compiles_without_a_warning(opened: Opener, tmp_path: Path, nam
     sources = [path for path in port.glob("*.c") if other not in path.name and path.name != "eg_host.c"]
     constants = {"UART_ADDRESS": "0x40004000u", "UART_HZ": "25000000u", "UART_BAUD": "115200u", "COUNTER_HZ": "1000u"}
     flags = [f"-DEG_{key}={value}" for key, value in constants.items()]
-    flags += ['-DEG_MACHINE="x"', "-DEG_GENERATION", "-DEG_FLOAT_OUTPUTS", "-DEG_PROFILED_OPERATORS=3"]
+    flags += [
+        '-DEG_MACHINE="x"',
+        "-DEG_GENERATION",
+        "-DEG_FLOAT_OUTPUTS",
+        "-DEG_PROFILED_OPERATORS=3",
+        "-I",
+        str(port.parent / "include"),
+    ]
     warnings = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", "-Wconversion"]
     for optimized in ("-O3", "-Os"):
         command = [compiler.program, *compiler.flags, *profile.mcu.flags, *warnings, *flags, optimized, "-c"]
