@@ -227,7 +227,7 @@ def unpacked(bundle: Path, to: Path) -> Path:
     write_tar(sink, payload(hold(bundle, None)), 315532800)
     sink.seek(0)
     with tarfile.open(fileobj=sink) as archive:
-        archive.extractall(to, filter="data")
+        archive.extractall(to)
     return to
 
 

@@ -92,8 +92,8 @@ def _write_image(image: Path, bundle: Held, work: Path, moment: int) -> None:
     if archive == image:
         return
     tree = work / "tree"
-    with tarfile.open(archive) as packed:  # our own, of a moment ago
-        packed.extractall(tree, filter="data")
+    with tarfile.open(archive) as packed:  # our own, of a moment ago; Debian 12's Python 3.11.2 has no filters
+        packed.extractall(tree)
     stamp = str(moment)
     fixed = ["-all-root", "-no-xattrs", "-noappend", "-mkfs-time", stamp, "-all-time", stamp, "-processors", "1"]
     run_tool(["mksquashfs", str(tree), str(image), *fixed, "-no-progress", "-quiet"], _SQUASHFS)
