@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgegen.core.errors import BuildError
 from edgegen.export.c.checks import expect, made, read, scale_of
 from edgegen.export.c.elementwise import clamp_of
-from edgegen.export.c.graph import Graph, Node
+from edgegen.export.c.graph import Graph, Node, Tensor
 from edgegen.export.c.lowered import Isa, Lowered
 from edgegen.export.c.strides import broadcast_steps
 
@@ -53,16 +53,9 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     """
     from edgegen.export.c.arithmetic import RULES, factors, float_bits, quantize_multiplier, rule_of
 
-    a, b, out = (expect(each, node, "int8") for each in (read(node, graph, 0), read(node, graph, 1), made(node, graph)))
-    rows, depth, a_row, a_depth = matrix(a.shape, bool(node.attributes.get("adjoint_a")))
-    inner, columns, b_depth, b_column = matrix(b.shape, bool(node.attributes.get("adjoint_b")))
-    if depth != inner or depth > _DEEPEST or (rows, columns) != out.shape[-2:]:
-        raise BuildError(
-            "the matrices of a matmul do not fit",
-            where=node.name,
-            got=f"{list(a.shape)} by {list(b.shape)} to {list(out.shape)}",
-            expected=f"(..., rows, depth) by (..., depth, columns), depth at most {_DEEPEST}",
-        )
+    sides = read(node, graph, 0), read(node, graph, 1), made(node, graph)
+    shaped = shape_parameters(node, sides, "int8", _DEEPEST)
+    a, b, out = sides
     (a_scale, a_zero), (b_scale, b_zero) = (scale_of(each, node) for each in (a, b))
     scale, zero_point = scale_of(out, node)
     rule = rule_of(graph.rounding, node.kind)
@@ -71,16 +64,7 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     return Lowered(
         kernel="eg_matmul_s8",
         parameters={
-            "batches": broadcast_steps(
-                a.shape[:-2], b.shape[:-2], out.shape[:-2], node.name, a=rows * depth, b=depth * columns
-            ),
-            "rows": rows,
-            "columns": columns,
-            "depth": depth,
-            "a_row": a_row,
-            "a_depth": a_depth,
-            "b_depth": b_depth,
-            "b_column": b_column,
+            **shaped,
             "a_zero_point": a_zero,
             "b_zero_point": b_zero,
             "out_zero_point": zero_point,
@@ -89,12 +73,47 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
             "rounding": RULES[rule],
             **clamp_of(node, out.dtype),
         },
-        macs=out.elements * depth,
+        macs=out.elements * shaped["depth"],
         arguments=(0, 1),
     )
 
 
-def matrix(shape: tuple[int, ...], adjoint: bool) -> tuple[int, int, int, int]:
+def shape_parameters(node: Node, sides: Sequence[Tensor], dtype: str, deepest: int) -> dict[str, Any]:
+    """What the kernels of a matmul know of its shapes: sizes, and the elements between neighbours.
+
+    Args:
+        sides: both factors, and the product.
+        dtype: that all three must have.
+        deepest: at most how many products may be added up.
+
+    Raises:
+        BuildError: another type, or shapes that do not fit.
+    """
+    a, b, out = (expect(side, node, dtype) for side in sides)
+    rows, depth, a_row, a_depth = _matrix(a.shape, bool(node.attributes.get("adjoint_a")))
+    inner, columns, b_depth, b_column = _matrix(b.shape, bool(node.attributes.get("adjoint_b")))
+    if depth != inner or depth > deepest or (rows, columns) != out.shape[-2:]:
+        raise BuildError(
+            "the matrices of a matmul do not fit",
+            where=node.name,
+            got=f"{list(a.shape)} by {list(b.shape)} to {list(out.shape)}",
+            expected=f"(..., rows, depth) by (..., depth, columns), depth at most {deepest}",
+        )
+    return {
+        "batches": broadcast_steps(
+            a.shape[:-2], b.shape[:-2], out.shape[:-2], node.name, a=rows * depth, b=depth * columns
+        ),
+        "rows": rows,
+        "columns": columns,
+        "depth": depth,
+        "a_row": a_row,
+        "a_depth": a_depth,
+        "b_depth": b_depth,
+        "b_column": b_column,
+    }
+
+
+def _matrix(shape: tuple[int, ...], adjoint: bool) -> tuple[int, int, int, int]:
     """Rows, columns, and the elements between neighbours along each, of a shape's last two axes."""
     first, second = shape[-2:]
     return (second, first, 1, second) if adjoint else (first, second, second, 1)

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgegen.core.errors import BuildError
-from edgegen.export.c.checks import expect, made, read, scale_of
+from edgegen.export.c.checks import made, read, scale_of
 from edgegen.export.c.elementwise import clamp_of
 from edgegen.export.c.graph import Graph, Node
 from edgegen.export.c.lowered import Isa, Lowered
-from edgegen.export.c.operators.matmul import matrix
-from edgegen.export.c.strides import broadcast_steps
+from edgegen.export.c.operators.matmul import shape_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,36 +41,19 @@ def lower(node: Node, graph: Graph, isa: Isa) -> Lowered:
     Raises:
         BuildError: another type, shapes that do not fit, zero points, or a depth beyond 65,536.
     """
-    sides = (read(node, graph, 0), read(node, graph, 1), made(node, graph))
-    a, b, out = (expect(each, node, "int16") for each in sides)
-    rows, depth, a_row, a_depth = matrix(a.shape, bool(node.attributes.get("adjoint_a")))
-    inner, columns, b_depth, b_column = matrix(b.shape, bool(node.attributes.get("adjoint_b")))
-    if depth != inner or depth > _DEEPEST or (rows, columns) != out.shape[-2:]:
-        raise BuildError(
-            "the matrices of a matmul do not fit",
-            where=node.name,
-            got=f"{list(a.shape)} by {list(b.shape)} to {list(out.shape)}",
-            expected=f"(..., rows, depth) by (..., depth, columns), depth at most {_DEEPEST}",
-        )
+    sides = read(node, graph, 0), read(node, graph, 1), made(node, graph)
+    shaped = shape_parameters(node, sides, "int16", _DEEPEST)
+    out = sides[2]
     multiplier, right = _factor(node, graph)
     return Lowered(
         kernel="eg_matmul_s16",
         parameters={
-            "batches": broadcast_steps(
-                a.shape[:-2], b.shape[:-2], out.shape[:-2], node.name, a=rows * depth, b=depth * columns
-            ),
-            "rows": rows,
-            "columns": columns,
-            "depth": depth,
-            "a_row": a_row,
-            "a_depth": a_depth,
-            "b_depth": b_depth,
-            "b_column": b_column,
+            **shaped,
             "multiplier": multiplier,
             "right": right,
             **clamp_of(node, out.dtype),
         },
-        macs=out.elements * depth,
+        macs=out.elements * shaped["depth"],
         arguments=(0, 1),
     )
 
