@@ -219,6 +219,14 @@ def test_large_file_that_is_damaged_is_found_by_the_place_that_takes_it(server, 
             assert source.find("1") is None
 
 
+def test_file_beside_that_is_not_the_bundles_keeps_the_core_from_the_place(server, tmp_path):
+    digest = bundle(tmp_path / "b", model=LARGE)
+    (tmp_path / "b/files/model.onnx").write_bytes(b"x" + LARGE[1:])
+    with pytest.raises(IntegrityError, match=r"beside the bundle is not the bundle's.*model\.onnx"):
+        push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
+    assert not {"fw/kws:1", f"fw/kws@{digest}"} & set(server.manifests)
+
+
 def test_file_that_changed_after_it_was_verified_is_found_by_the_registry(server, tmp_path):
     bundle(tmp_path / "b")
     blob = max((tmp_path / "b/bundle/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)

@@ -88,8 +88,11 @@ def check_training(layers: Mapping[str, Layer]) -> None:
     _check_version(_document(layers, PROVENANCE), PROVENANCE)
 
 
-def check_files_beside(bundle_dir: Path, layers: Mapping[str, Layer]) -> bool:
+def check_files_beside(bundle_dir: Path, expected: Mapping[str, tuple[str, int]]) -> bool:
     """True if ``files/`` beside the bundle holds the core's files; False if there is no such folder.
+
+    Args:
+        expected: name -> hex sha256 and size in bytes.
 
     Raises:
         IntegrityError: one is missing, too many, a link, or differs.
@@ -100,14 +103,14 @@ def check_files_beside(bundle_dir: Path, layers: Mapping[str, Layer]) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         raise IntegrityError("files/ beside the bundle is not a folder", where=str(folder))
     names = {path.name for path in folder.iterdir()}
-    if names != set(layers):
+    if names != set(expected):
         raise IntegrityError(
             "files/ beside the bundle holds other files than the bundle",
             where=str(folder),
-            got=", ".join(sorted(names ^ set(layers))[:4]),
+            got=", ".join(sorted(names ^ set(expected))[:4]),
         )
-    for name, layer in layers.items():
-        if digest_of(folder / name) != (layer.sha256, layer.size_bytes):
+    for name, held in expected.items():
+        if digest_of(folder / name) != held:
             raise IntegrityError("a file beside the bundle is not the bundle's", where=f"{FILES_DIR}/{name}")
     return True
 

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgegen.artifacts.contents import check_files_beside
 from edgegen.artifacts.cosign import SIGNATURE, sig_tag
 from edgegen.artifacts.layout import BundleManifest
 from edgegen.artifacts.layout_source import FolderFiles, LayoutSource
@@ -79,13 +80,16 @@ def push(
     _check_targets(bundles)
     name = tag or _common_tag(bundles)
     sending = _Send(destination, progress)
-    with ThreadPoolExecutor(1) as beside:
-        # What is about a core waits for its list to settle; meanwhile the models are on their way.
+    with ThreadPoolExecutor(2) as beside:
+        # What is about a core waits for its list to settle, and the files beside are read to their end; meanwhile the
+        # models are on their way. No place knows of a core before its manifest is there.
         told = beside.submit(_hand_over_about, bundles, destination, sending)
+        held = beside.submit(_check_beside, bundles)
         for bundle in bundles:
             about = {blob.digest for blob in _blobs_about(bundle)}
             sending.all([blob for blob in bundle.found.blobs() if blob.digest not in about], bundle.folder)
         told.result()
+        held.result()
     for bundle in bundles:
         core = bundle.found.core.descriptor
         destination.put_manifest(core, bundle.found.core.data)
@@ -147,16 +151,22 @@ class _Send:
 
 
 def _read(folder: Path) -> _Bundle:
-    """A bundle that was verified, but for the hashes of large files: the place makes those of what it is sent."""
+    """A bundle that was verified, but for the files beside it and the hashes of large blobs, which the place makes."""
     source = LayoutSource(FolderFiles(folder))
     if source.find(LATEST) is None:
         raise UsageError("there is no bundle", where=str(folder), expected="a build's folder, or the bundle/ inside it")
     found = find_bundle(source, LATEST, None)
     large = {blob.hex for blob in found.blobs() if blob.size_bytes > _LARGE_BYTES}
-    verified = verify(folder, hashed=large)
+    verified = verify(folder, hashed=large, beside=False)
     if verified.digest != found.core.descriptor.digest:
         raise IntegrityError("the bundle changed while it was read", where=str(folder))
     return _Bundle(folder=folder, digest=verified.digest, manifest=verified.manifest, found=found)
+
+
+def _check_beside(bundles: Sequence[_Bundle]) -> None:
+    for bundle in bundles:
+        expected = {name: (item.hex, item.size_bytes) for name, item in bundle.found.core.layers.items()}
+        check_files_beside(bundle.folder, expected)
 
 
 def _blobs_about(bundle: _Bundle) -> list[Descriptor]:

@@ -48,11 +48,12 @@ class Verified:
     claims: tuple[Claim, ...]  # what signatures say of this bundle, whoever made them
 
 
-def verify(bundle_dir: Path, *, hashed: Collection[str] = ()) -> Verified:
+def verify(bundle_dir: Path, *, hashed: Collection[str] = (), beside: bool = True) -> Verified:
     """Checks a bundle to the last byte; reads only, follows no link, and takes bounded memory.
 
     Args:
         hashed: hex digests of blobs that this process hashed as it wrote them, which need not be hashed once more.
+        beside: whether ``files/`` beside the bundle is looked at; ``check_files_beside`` does that alone.
 
     Raises:
         UsageError: there is no folder at ``bundle_dir``.
@@ -103,7 +104,9 @@ def verify(bundle_dir: Path, *, hashed: Collection[str] = ()) -> Verified:
             checked.append(f"cosign's form of {cosign.check_signatures(layout, item, subjects.core)} signatures")
     layout.check_nothing_else()
     checked.append("no file that nothing names")
-    if check_files_beside(bundle_dir, core.layers):
+    if beside and check_files_beside(
+        bundle_dir, {name: (layer.sha256, layer.size_bytes) for name, layer in core.layers.items()}
+    ):
         checked.append("files/ beside it: equal byte for byte")
     return Verified(
         digest=digest,
