@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
+from edgegen.core.errors import ToolMissingError
+from edgegen.core.ports import Silent
 from edgegen.devices.qemu_user.counts import Block, Clock, Region, Step
+from edgegen.devices.qemu_user.frame import part_for, tensors_share
 from edgegen.devices.qemu_user.partitions import plan_of_litert
 from edgegen.devices.qemu_user.steps import NODE, PART, Group, Plan, per_operator, plan_of
+from edgegen.devices.qemu_user.toolbox import Toolbox
 
 LOST, HEAD, END = 0x10, 0x20, 0x30
 PLAN = Plan(
@@ -44,7 +51,50 @@ def test_an_operator_is_all_from_its_begin_to_the_next_ones() -> None:
     ]
     assert found.costs[0].by_class == {"fma": 300, "integer": 300}
     assert (found.costs[0].bytes_loaded, found.costs[0].bytes_stored) == (1200, 600)
-    assert found.unexplained_ratio == pytest.approx(0.2)
+    assert (found.frame.instructions, found.frame.bytes_loaded) == (200, 400)
+
+
+def test_an_operator_has_what_the_runtime_does_elsewhere_for_the_tensors_that_it_makes() -> None:
+    share = Region(instructions=61, by_class={"fma": 0, "integer": 61, "dot": 0}, bytes_loaded=30, bytes_stored=20)
+    assert part_for(share, 1).instructions == 30
+    found = per_operator(replace(PLAN, tensors=(3, 1)), [region(1000)], [CAME_TO], 0, share)
+    assert found is not None
+    assert [cost.instructions for cost in found.costs] == [600 + 91, 200 + 30]
+    assert found.costs[0].by_class == {"fma": 300, "integer": 300 + 91}
+    assert (found.costs[1].bytes_loaded, found.costs[1].bytes_stored) == (400 + 15, 200 + 10)
+    assert found.frame == region(1000).less(region(800)).less(part_for(share, 3)).less(part_for(share, 1))
+    assert sum(cost.instructions for cost in found.costs) + found.frame.instructions == 1000
+
+
+def test_what_tensors_take_of_the_frame_is_counted_once_for_a_core_and_a_build(tmp_path: Path) -> None:
+    toolbox = Toolbox(tmp_path, offline=True, progress=Silent())
+    tools: Any = SimpleNamespace(cpu="cortex-a76", versions={"onnxruntime": "1.32.0"})
+    asked: list[int] = []
+
+    def frame_of(path: Path) -> Region:
+        nodes = onnx.load(path).graph.node
+        asked.append(len(nodes))
+        return region(1000 + 300 * len(nodes))
+
+    share = tensors_share(toolbox, tools, frame_of)
+    assert asked == [2, 4]
+    assert part_for(share, 1) == region(300)
+    assert tensors_share(toolbox, tools, frame_of) == share
+    assert asked == [2, 4]
+    tensors_share(toolbox, SimpleNamespace(cpu="cortex-a72", versions=tools.versions), frame_of)
+    assert asked == [2, 4, 2, 4]
+
+
+def test_a_chain_that_cannot_be_counted_is_looked_at_again(tmp_path: Path) -> None:
+    toolbox = Toolbox(tmp_path, offline=True, progress=Silent())
+    tools: Any = SimpleNamespace(cpu="cortex-a76", versions={"onnxruntime": "1.32.0"})
+
+    def fails(path: Path) -> Region:
+        raise ToolMissingError("a chain of operators is not come to as planned")
+
+    with pytest.raises(ToolMissingError, match="not come to"):
+        tensors_share(toolbox, tools, fails)
+    assert tensors_share(toolbox, tools, lambda path: region(7)) == region(0)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,15 @@ class Region:
             bytes_stored=self.bytes_stored - other.bytes_stored,
         )
 
+    def plus(self, other: Region) -> Region:
+        """Both together."""
+        return Region(
+            instructions=self.instructions + other.instructions,
+            by_class={name: amount + other.by_class[name] for name, amount in self.by_class.items()},
+            bytes_loaded=self.bytes_loaded + other.bytes_loaded,
+            bytes_stored=self.bytes_stored + other.bytes_stored,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:

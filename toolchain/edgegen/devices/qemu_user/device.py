@@ -9,17 +9,21 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edgegen.core.errors import BuildError, TargetError, ToolMissingError
 from edgegen.core.ports import Tensors
 from edgegen.core.targets import TargetProfile
 from edgegen.devices.device import WARM_RUNS, Counted, Device, DeviceSettings, Identity, Reading
 from edgegen.devices.qemu_user import guest
-from edgegen.devices.qemu_user.counts import Counts, cheapest, median_instructions, read_counts
+from edgegen.devices.qemu_user.counts import Counts, Region, cheapest, median_instructions, read_counts
+from edgegen.devices.qemu_user.frame import tensors_share
 from edgegen.devices.qemu_user.operators import plan_of_onnxruntime
 from edgegen.devices.qemu_user.partitions import plan_of_litert
 from edgegen.devices.qemu_user.provision import Tools, provision
-from edgegen.devices.qemu_user.steps import Plan, per_operator
+from edgegen.devices.qemu_user.steps import Plan, PerOperator, per_operator
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
+from edgegen.devices.qemu_user.toolbox import Toolbox
 from edgegen.devices.run_folder import run_folder
 
 # The first inferences still depend on what the heap went through while the model was loaded, which varies with the
@@ -68,12 +72,10 @@ class QemuUserDevice:
         tools = self._for_runtime(runtime)
         first = {name: array[:1] for name, array in inputs.items()}
         plan = self._plan(tools, model, runtime, first)
-        counts = self._count(tools, model, runtime, first, plan)
+        share = self._tensors_share(tools) if plan is not None and plan.tensors else None
+        counts, at, operators = self._count(tools, model, runtime, first, plan, share)
+        best = counts.regions[at]
         warm = counts.regions[_WARM_UP:]
-        best = cheapest(warm)
-        operators = None
-        if plan is not None:
-            operators = per_operator(plan, counts.regions, counts.steps, _WARM_UP + warm.index(best))
         counted = Counted(
             instructions=best.instructions,
             instructions_median=median_instructions(warm),
@@ -82,7 +84,7 @@ class QemuUserDevice:
             bytes_stored=best.bytes_stored,
             runs=len(warm),
             per_operator=operators.costs if operators else None,
-            unexplained_ratio=operators.unexplained_ratio if operators else None,
+            unexplained_ratio=operators.frame.instructions / best.instructions if operators else None,
         )
         return Reading(
             counted=counted,
@@ -94,13 +96,37 @@ class QemuUserDevice:
     def close(self) -> None:
         """Holds nothing: every guest has ended when its call returned."""
 
-    def _count(self, tools: Tools, model: Path, runtime: str, sample: Tensors, plan: Plan | None) -> Counts:
+    def _count(
+        self, tools: Tools, model: Path, runtime: str, sample: Tensors, plan: Plan | None, share: Region | None = None
+    ) -> tuple[Counts, int, PerOperator | None]:
+        """What the undisturbed guest counted, which inference was the cheapest warm one, and its operators' figures."""
         runs, watch = _WARM_UP + _WARM, () if plan is None else plan.addresses
         with run_folder() as folder:
             write_tensors(folder / guest.INPUTS, sample)
             guest.run_guest(tools, self._job(model, runtime, runs=runs, count=True, watch=watch), folder)
             read_tensors(folder / guest.OUTPUTS)
-            return read_counts(folder / guest.COUNTS, regions=runs)
+            counts = read_counts(folder / guest.COUNTS, regions=runs)
+        at = counts.regions.index(cheapest(counts.regions[_WARM_UP:]), _WARM_UP)
+        operators = None if plan is None else per_operator(plan, counts.regions, counts.steps, at, share)
+        return counts, at, operators
+
+    def _tensors_share(self, tools: Tools) -> Region | None:
+        """What tensors take of ONNX Runtime's frame; None, and said so, where that cannot be counted."""
+
+        def frame_of(path: Path) -> Region:
+            sample = {"x": np.zeros((1, 4), np.float32)}
+            plan = self._plan(tools, path, "onnxruntime", sample)
+            operators = None if plan is None else self._count(tools, path, "onnxruntime", sample, plan)[2]
+            if operators is None:
+                raise ToolMissingError("a chain of operators is not come to as planned", where=path.name)
+            return operators.frame
+
+        toolbox = Toolbox(self._settings.cache, offline=self._settings.offline, progress=self._settings.progress)
+        try:
+            return tensors_share(toolbox, tools, frame_of)
+        except (BuildError, ToolMissingError) as error:
+            self._settings.progress.say(f"what a tensor takes of the runtime's frame is not known: {error.what}")
+            return None
 
     def _plan(self, tools: Tools, model: Path, runtime: str, sample: Tensors) -> Plan | None:
         """A guest with the runtime's profiler on, which tells what its operators are and where in its code they begin.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ def plan_of_onnxruntime(profile: Path, clocks: Sequence[Clock], blocks: Sequence
     if not nodes or len(clocks) != _BEFORE + 2 * len(nodes) + _AFTER:
         return None
     places = [(NODE, _BEFORE + 2 * place, place) for place in range(len(nodes))]
-    return plan_of(nodes, places, _BEFORE + 2 * len(nodes), blocks)
+    plan = plan_of([name for name, _ in nodes], places, _BEFORE + 2 * len(nodes), blocks)
+    return None if plan is None else replace(plan, tensors=tuple(made for _, made in nodes))
 
 
-def _last_inference(profile: Path) -> list[tuple[str, str]] | None:
-    """(name, operator) of the nodes that the last inference executed, in order."""
+def _last_inference(profile: Path) -> list[tuple[tuple[str, str], int]] | None:
+    """(name, operator) and how many tensors it makes, of the nodes that the last inference executed, in order."""
     try:
         if profile.stat().st_size > _MAX_BYTES:
             return None
@@ -43,14 +45,17 @@ def _last_inference(profile: Path) -> list[tuple[str, str]] | None:
         return None
     if not isinstance(events, list):
         return None
-    inferences: list[list[tuple[str, str]]] = [[]]
+    inferences: list[list[tuple[tuple[str, str], int]]] = [[]]
     for event in events:
         if not isinstance(event, dict):
             return None
         if event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time"):
-            arguments = event.get("args")
-            operator = arguments.get("op_name", "") if isinstance(arguments, dict) else ""
-            inferences[-1].append((str(event["name"]).removesuffix("_kernel_time"), str(operator)))
+            told = event.get("args")
+            arguments: dict[str, Any] = told if isinstance(told, dict) else {}
+            made = arguments.get("output_type_shape")
+            name = str(event["name"]).removesuffix("_kernel_time")
+            node = (name, str(arguments.get("op_name", "")))
+            inferences[-1].append((node, len(made) if isinstance(made, list) else 0))
         elif event.get("name") == "model_run":
             inferences.append([])
     return inferences[-2] if len(inferences) > 1 else None

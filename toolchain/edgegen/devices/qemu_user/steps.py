@@ -8,8 +8,9 @@ to one of those addresses, which costs the guest no instruction. All guests of o
 addresses (``guest.run_guest``); where one has not, the addresses are not come to, and there are no figures.
 
 An operator's figure is all from its begin to the next one's: its kernel, and the runtime's own work for it (finding
-its inputs, memory for its outputs, giving back what nobody needs any more). What is left is the runtime's frame, before
-the first operator and after the last. The figures and the frame are the inference, to the instruction.
+its inputs, memory for its outputs, giving back what nobody needs any more); and, where that is known of the runtime,
+what it does before the first operator and after the last for the tensors that this one makes (``frame``). What is left
+is the runtime's frame. The figures and the frame are the inference, to the instruction.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from edgegen.devices.device import OperatorCost
 from edgegen.devices.qemu_user.counts import Block, Region, Step
+from edgegen.devices.qemu_user.frame import part_for
 
 NODE, PART = "node", "part"
 """Kinds of places: one that a reading of the clock follows, and one that follows a reading."""
@@ -32,10 +35,10 @@ _FRAME = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerOperator:
-    """Costs in execution order, and the share of the inference that is no operator's."""
+    """Costs in execution order, and what is left of the inference."""
 
     costs: tuple[OperatorCost, ...]
-    unexplained_ratio: float
+    frame: Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class Plan:
     groups: tuple[Group, ...]
     places: tuple[tuple[int, int], ...]  # in order: which group is come to, and the operator that begins (or _FRAME)
     names: tuple[tuple[str, str], ...]  # (name, operator)
+    tensors: tuple[int, ...] = ()  # that each operator makes; empty: not told
 
     @property
     def addresses(self) -> tuple[int, ...]:
@@ -101,12 +105,15 @@ def plan_of(
     return Plan(groups=tuple(groups), places=(*order, (len(kinds), _FRAME)), names=tuple(names))
 
 
-def per_operator(plan: Plan, regions: Sequence[Region], steps: Sequence[Sequence[Step]], at: int) -> PerOperator | None:
+def per_operator(
+    plan: Plan, regions: Sequence[Region], steps: Sequence[Sequence[Step]], at: int, share: Region | None = None
+) -> PerOperator | None:
     """The operators' figures of inference ``at``; None where the watched code was not come to as planned.
 
     Args:
         regions: all inferences of the undisturbed guest.
         steps: what was come to in each.
+        share: what tensors take of the runtime's frame (``frame.tensors_share``); None: the frame keeps it.
     """
     heads = _heads(plan, steps)
     if heads is None:
@@ -119,11 +126,13 @@ def per_operator(plan: Plan, regions: Sequence[Region], steps: Sequence[Sequence
     for (_, operator), begin, end in zip(plan.places, come_to, come_to[1:], strict=False):
         if operator != _FRAME:
             taken[operator] = end.taken.less(begin.taken)
-    costs = [_cost(name, part) for name, part in zip(plan.names, taken, strict=True) if part is not None]
-    if len(costs) != len(plan.names):
+    parts = [part for part in taken if part is not None]
+    if len(parts) != len(plan.names):
         return None
-    total = regions[at].instructions
-    return PerOperator(costs=tuple(costs), unexplained_ratio=1.0 - sum(cost.instructions for cost in costs) / total)
+    if share is not None and plan.tensors:
+        parts = [part.plus(part_for(share, made)) for part, made in zip(parts, plan.tensors, strict=True)]
+    costs = tuple(_cost(name, part) for name, part in zip(plan.names, parts, strict=True))
+    return PerOperator(costs=costs, frame=reduce(Region.less, parts, regions[at]))
 
 
 def _heads(plan: Plan, steps: Sequence[Sequence[Step]]) -> list[int] | None:
