@@ -21,7 +21,7 @@ from edgegen.devices.qemu_user.frame import tensors_share
 from edgegen.devices.qemu_user.operators import plan_of_onnxruntime
 from edgegen.devices.qemu_user.partitions import plan_of_litert
 from edgegen.devices.qemu_user.provision import Tools, provision
-from edgegen.devices.qemu_user.steps import Plan, PerOperator, per_operator
+from edgegen.devices.qemu_user.steps import PerOperator, Plan, per_operator
 from edgegen.devices.qemu_user.tensor_file import read_tensors, write_tensors
 from edgegen.devices.qemu_user.toolbox import Toolbox
 from edgegen.devices.run_folder import run_folder
