@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edgegen.devices.device import DEVICES
 from support.projects import edgegen, write_project
 
 
@@ -22,6 +24,15 @@ def built(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     done = edgegen("build", "--target", "null", cache=cache, cwd=folder)
     assert done.code == 0, done.err
     return folder
+
+
+@pytest.fixture(scope="module")
+def host_c() -> Iterator[None]:
+    """The device ``host-c:``, which a project may name."""
+    pytest.importorskip("litert_torch")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(DEVICES, "host-c", "support.c_device:open_device")
+        yield
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BudgetError, ExitCode
 from edgegen.core.models import FILES_BESIDE
-from edgegen.devices.device import DEVICES
 from edgegen.pipeline.build import build
+from support.c_device import write_small_board
 from support.projects import PROJECT, write_project
 
 TEXT = PROJECT.replace(
@@ -24,20 +23,12 @@ TEXT = PROJECT.replace(
 
 
 @pytest.fixture(scope="module")
-def device() -> Iterator[None]:
-    pytest.importorskip("litert_torch")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(DEVICES, "host-c", "support.c_device:open_device")
-        yield
-
-
-@pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     return Cache(tmp_path_factory.mktemp("c-build") / "cache")
 
 
 @pytest.fixture(scope="module")
-def built(device: None, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def built(host_c: None, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = write_project(tmp_path_factory.mktemp("c-build") / "project", TEXT)
     made = build(folder, target="nucleo-l4r5zi", device="host-c:", cache=cache)
     return folder, dict(made.document)
@@ -87,21 +78,6 @@ def test_report_shows_the_arena(built: tuple[Path, dict[str, Any]]) -> None:
     assert "Arena of" in page
 
 
-TINY = """
-schema_version = 1
-name = "tiny"
-title = "A board with next to no memory"
-isa = "armv7em"
-device = "host-c:"
-memory_bytes = {ram}
-flash_bytes = {flash}
-emulates = "mps2-an386"
-
-[runtimes]
-c = "edgegen-c"
-"""
-
-
 @pytest.mark.parametrize(
     ("flash", "ram", "words"),
     [(4096, 1 << 20, "of their width would do"), (1 << 20, 1024, "bytes of working memory")],
@@ -110,8 +86,7 @@ def test_model_that_does_not_fit_is_refused_with_what_would(
     built: tuple[Path, dict[str, Any]], cache: Cache, tmp_path: Path, flash: int, ram: int, words: str
 ) -> None:
     folder = Path(shutil.copytree(built[0], tmp_path / "project"))
-    (folder / "targets" / "tiny").mkdir(parents=True)
-    (folder / "targets" / "tiny" / "target.toml").write_text(TINY.format(flash=flash, ram=ram))
+    write_small_board(folder, flash=flash, ram=ram)
     with pytest.raises(BudgetError, match=r"static-int8@c does not fit the device \(tiny\)") as refused:
         build(folder, target="tiny", cache=cache)
     assert words in str(refused.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,8 @@ import pytest
 import edgegen
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError
-from edgegen.devices.device import DEVICES
 from support.onnx_models import convolutional, image_inputs
 from support.qdq_models import Qdq
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(DEVICES, "host-c", "support.c_device:open_device")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +50,7 @@ def _small(folder: Path) -> Path:
     return net.save(folder / "model.onnx", [net.op("Gemm", [z, net.weights([4, 5], 1), net.bias(5)])])
 
 
-def test_quantized_onnx_file_is_compiled_as_it_is(device: None, cache: Cache, tmp_path: Path) -> None:
+def test_quantized_onnx_file_is_compiled_as_it_is(host_c: None, cache: Cache, tmp_path: Path) -> None:
     model = _small(tmp_path)
     built = _built(model, tmp_path, cache)
     assert built.exit_code == 0
@@ -79,7 +70,7 @@ def test_quantized_onnx_file_is_compiled_as_it_is(device: None, cache: Cache, tm
     assert any("operators of the file became" in line for step in chosen["passes"] for line in step["changed"])
 
 
-def test_float_onnx_file_is_quantized_in_onnx_and_compiled(device: None, cache: Cache, tmp_path: Path) -> None:
+def test_float_onnx_file_is_quantized_in_onnx_and_compiled(host_c: None, cache: Cache, tmp_path: Path) -> None:
     folder = convolutional(tmp_path / "net")
     np.savez(tmp_path / "c.npz", **image_inputs(16))
     built = _built(folder / "model.onnx", tmp_path, cache, calibration=tmp_path / "c.npz")
@@ -94,7 +85,7 @@ def test_float_onnx_file_is_quantized_in_onnx_and_compiled(device: None, cache: 
     assert "QuantizeLinear" in {node.op_type for node in source.graph.node}
 
 
-def test_float_onnx_file_without_samples_tells_what_it_needs(device: None, cache: Cache, tmp_path: Path) -> None:
+def test_float_onnx_file_without_samples_tells_what_it_needs(host_c: None, cache: Cache, tmp_path: Path) -> None:
     folder = convolutional(tmp_path / "net")
     built = _built(folder / "model.onnx", tmp_path, cache)
     assert built.exit_code != 0
@@ -102,7 +93,7 @@ def test_float_onnx_file_without_samples_tells_what_it_needs(device: None, cache
 
 
 def test_onnx_file_with_an_operator_without_kernel_is_refused_by_name(
-    device: None, cache: Cache, tmp_path: Path
+    host_c: None, cache: Cache, tmp_path: Path
 ) -> None:
     net = Qdq(1)
     made = net.op("CumSum", [net.input([1, 6]), net.constant(np.int64(1))])

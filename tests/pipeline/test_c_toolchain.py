@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +10,17 @@ import pytest
 
 from edgegen.core.cache import Cache
 from edgegen.core.errors import BudgetError, ExitCode
-from edgegen.devices.device import DEVICES
 from edgegen.pipeline.advise import advise_project
 from edgegen.pipeline.build import build
 from edgegen.pipeline.search import search
 from edgegen.pipeline.sensitivity import measure_sensitivity
+from support.c_device import write_small_board
 from support.projects import edgegen
 from support.searches import PROJECT, write_searched
 
 TEXT = PROJECT.replace(
     'steps = ["float16", "weight-int8", "dynamic-int8", "static-int8"]', 'steps = ["static-int8", "static-int16"]'
 ).replace("trials = 4", "trials = 3")
-
-TINY = """
-schema_version = 1
-name = "tiny"
-title = "A board with next to no memory"
-isa = "armv7em"
-device = "{device}"
-memory_bytes = {ram}
-flash_bytes = {flash}
-emulates = "mps2-an386"
-
-[runtimes]
-c = "edgegen-c"
-"""
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[None]:
-    pytest.importorskip("litert_torch")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(DEVICES, "host-c", "support.c_device:open_device")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +29,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 
 
 @pytest.fixture(scope="module")
-def folder(device: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(host_c: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_searched(tmp_path_factory.mktemp("c-toolchain") / "project", TEXT)
-
-
-def small_board(folder: Path, *, device: str = "host-c:", **sizes: int) -> None:
-    target = folder / "targets" / "tiny"
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "target.toml").write_text(TINY.format(device=device, **sizes))
 
 
 def test_a_search_for_a_microcontroller_finds_c_that_a_build_makes_again(folder: Path, cache: Cache) -> None:
@@ -89,7 +60,7 @@ def test_a_search_for_a_microcontroller_finds_c_that_a_build_makes_again(folder:
 
 def test_a_trial_that_the_board_cannot_hold_fails_alone_and_says_why(folder: Path, cache: Cache) -> None:
     # 96 x 64 weights and the table round them: in 4 bits they fit, in 8 they do not.
-    small_board(folder, flash=6200, ram=4096)
+    write_small_board(folder, flash=6200, ram=4096)
     (document,) = search(folder, target="tiny", trials=12, cache=cache).documents
     trials = {trial["name"]: trial for trial in document["trials"]}
     unfit = [trial for trial in trials.values() if trial["status"] == "failed" and "does not fit" in trial["reason"]]
@@ -121,7 +92,7 @@ def test_advice_for_a_microcontroller_weighs_c_and_tells_what_cannot_fit(folder:
     proposals = [item for group in advice["groups"] for item in group["proposals"]]
     assert proposals
     assert all(item["candidate"].endswith("@c") and item["keeps_budgets"] == "yes" for item in proposals)
-    small_board(folder, flash=3000, ram=4096)
+    write_small_board(folder, flash=3000, ram=4096)
     advice = dict(advise_project(folder, target="tiny", epochs=1, cache=cache))
     left = {item["name"]: item for item in advice["left_out"] if item["kind"] == "too large"}
     assert "classifier as written" in left
@@ -129,9 +100,9 @@ def test_advice_for_a_microcontroller_weighs_c_and_tells_what_cannot_fit(folder:
     assert any(item["name"] == "classifier mlp small" for group in advice["groups"] for item in group["proposals"])
 
 
-def test_what_cannot_fit_is_refused_before_it_is_trained(device: None, tmp_path: Path) -> None:
+def test_what_cannot_fit_is_refused_before_it_is_trained(host_c: None, tmp_path: Path) -> None:
     folder, fresh = write_searched(tmp_path / "project", TEXT), Cache(tmp_path / "cache")
-    small_board(folder, flash=2000, ram=4096)
+    write_small_board(folder, flash=2000, ram=4096)
     with pytest.raises(BudgetError, match=r"static-int8@c does not fit the device \(tiny\)") as refused:
         build(folder, target="tiny", cache=fresh)
     said = str(refused.value)
@@ -141,7 +112,7 @@ def test_what_cannot_fit_is_refused_before_it_is_trained(device: None, tmp_path:
     document = json.loads((folder / "build" / "tiny" / "result.json").read_text())
     assert (document["exit_code"], document["chosen"]) == (ExitCode.BUDGET_FAILED, None)
     assert not list((tmp_path / "cache").glob("checkpoints/*"))
-    small_board(folder, flash=2000, ram=4096, device="qemu:")
+    write_small_board(folder, flash=2000, ram=4096, device="qemu:")
     done = edgegen("build", "--target", "tiny", "--dry-run", cache=tmp_path / "cache", cwd=folder)
     assert done.code == ExitCode.BUDGET_FAILED
     assert "does not fit the device" in done.err
@@ -150,7 +121,7 @@ def test_what_cannot_fit_is_refused_before_it_is_trained(device: None, tmp_path:
 def test_a_dry_run_tells_which_candidates_cannot_fit(tmp_path: Path) -> None:
     text = TEXT.replace("[export]", '[compress]\nrecipes = ["static-int8", "distilled+static-int8"]\n\n[export]')
     folder = write_searched(tmp_path / "project", text)
-    small_board(folder, flash=5000, ram=4096, device="qemu:")
+    write_small_board(folder, flash=5000, ram=4096, device="qemu:")
     done = edgegen("build", "--target", "tiny", "--dry-run", "--json", cache=tmp_path / "cache", cwd=folder)
     assert done.code == 0, done.err
     told = {row["candidate"]: row["unfit"] for row in done.document["candidates"]}

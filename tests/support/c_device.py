@@ -15,6 +15,27 @@ from edgegen.devices.device import Counted, Device, DeviceSettings, Identity, Re
 from edgegen.links.c_blocks import packed, real, stored, unpacked
 from support.c_models import MAIN, compiled, fed
 
+_SMALL_BOARD = """
+schema_version = 1
+name = "tiny"
+title = "A board with next to no memory"
+isa = "armv7em"
+device = "{device}"
+memory_bytes = {ram}
+flash_bytes = {flash}
+emulates = "mps2-an386"
+
+[runtimes]
+c = "edgegen-c"
+"""
+
+
+def write_small_board(project: Path, *, flash: int, ram: int, device: str = "host-c:") -> None:
+    """A target ``tiny`` of the project's own."""
+    target = project / "targets" / "tiny"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "target.toml").write_text(_SMALL_BOARD.format(device=device, flash=flash, ram=ram))
+
 
 class HostCDevice:
     """Outputs are the compiled C's; counts are invented: one an operator."""
