@@ -82,15 +82,25 @@ class Timed:
 class McuClient:
     """Speaks with one device. Not for sharing between threads."""
 
-    def __init__(self, link: LineLink, *, timeout_s: float, name: str, alive: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        link: LineLink,
+        *,
+        timeout_s: float,
+        name: str,
+        alive: Callable[[], str] | None = None,
+        short_s: float | None = None,
+    ) -> None:
         """A client of an open port.
 
         Args:
             timeout_s: the longest an inference may take.
+            short_s: the longest a command may take that computes nothing; None: what a board takes at the most.
             alive: what is told of the other side when it does not answer; empty: nothing.
         """
         self._link = link
         self._timeout_s = timeout_s
+        self._short_s = _SHORT_S if short_s is None else short_s
         self._name = name
         self._alive = alive or (lambda: "")
         self._tokens = itertools.count(time.monotonic_ns() % 1_000_000)
@@ -105,7 +115,7 @@ class McuClient:
             ToolMissingError: it says nothing of the kind.
             IntegrityError: it refuses its model.
         """
-        self._answer(_SHORT_S * 4)
+        self._answer(self._short_s * 4)
 
     def names(self) -> tuple[str, str]:
         """Who made the device, and which model it runs."""
@@ -288,7 +298,7 @@ class McuClient:
         for _ in range(count):
             line = self._read(time.monotonic() + self._timeout_s)
             yield self._whole("x-gen", lambda line=line: int(match(TOKEN, checked([line])[0])[0]))  # type: ignore[misc]
-        return self._whole("x-gen", lambda: int(match(TICKS, checked(self._answer(_SHORT_S))[0])[0]))
+        return self._whole("x-gen", lambda: int(match(TICKS, checked(self._answer(self._short_s))[0])[0]))
 
     def stack_bytes(self) -> int:
         """High water of the stack since power-up."""
@@ -307,9 +317,9 @@ class McuClient:
         """
         token = next(self._tokens)
         self._link.write(b"%")  # ends whatever the device has of a command
-        self._link.drain(_QUIET_S, _SHORT_S)
+        self._link.drain(_QUIET_S, self._short_s)
         self._link.write(f"x-sync {token}%".encode())
-        deadline, wanted = time.monotonic() + _SHORT_S, f"x-sync-{token} "
+        deadline, wanted = time.monotonic() + self._short_s, f"x-sync-{token} "
         met = False
         for _ in range(_MOST_LINES):
             line = self._read(deadline)
@@ -343,10 +353,10 @@ class McuClient:
         if said != [f"x-load-{len(block)}"]:
             raise DamagedError(shown(said))
 
-    def _command(self, text: str, timeout_s: float = _SHORT_S, *, refused: bool = False) -> list[str]:
+    def _command(self, text: str, timeout_s: float | None = None, *, refused: bool = False) -> list[str]:
         """The answer's lines without ``m-ready``; an ``e-[...]`` among them raises, unless it may be ``refused``."""
         self._link.write(f"{text}%".encode())
-        lines = self._answer(timeout_s)
+        lines = self._answer(self._short_s if timeout_s is None else timeout_s)
         error = next((line for line in lines if line.startswith("e-[")), None)
         if error is not None and not refused:
             raise DamagedError(error)
@@ -392,7 +402,7 @@ class McuClient:
                 damage = str(error)
                 self.synchronize()
         with suppress(ToolMissingError):
-            self._link.drain(_QUIET_S, _SHORT_S)
+            self._link.drain(_QUIET_S, self._short_s)
         raise ToolMissingError(
             f"the device gives no usable answer to {what!r}",
             where=self._name,

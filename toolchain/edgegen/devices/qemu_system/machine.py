@@ -19,6 +19,7 @@ from edgegen.devices.qemu_system.emulator import Qemu
 from edgegen.links.serial import connected_lines
 
 _START_TIMEOUT_S = 30.0
+_SHORT_S = 30.0  # a busy host may leave the emulator without a core for seconds
 _END_TIMEOUT_S = 5.0
 _LAST_WORDS_BYTES = 400
 # Becomes the emulator, having asked the kernel to be killed when the thread that started it ends. In a process of its
@@ -54,7 +55,7 @@ class Machine:
             serial, debugger = (self._accepted(port) for port in ports)
             link = connected_lines(serial, name, timeout_s=timeout_s, max_line_bytes=MAX_LINE_BYTES)
             self._cleanup.callback(link.close)
-            self.client = McuClient(link, timeout_s=timeout_s, name=name, alive=self._state)
+            self.client = McuClient(link, timeout_s=timeout_s, name=name, alive=self._state, short_s=_SHORT_S)
             self.debugger = Debugger(debugger, name)
             self.client.greeted()
         except BaseException:
