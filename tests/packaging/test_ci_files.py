@@ -59,6 +59,28 @@ def test_ci_file_names_commands_and_options_that_exist(path: Path) -> None:
                 assert word.split("=")[0] in known, (words[0], word)
 
 
+def test_workflow_may_do_all_that_its_steps_do() -> None:
+    parsed = yaml.safe_load((CI / "github.yml").read_text())
+    steps = [step for job in parsed["jobs"].values() for step in job["steps"]]
+    assert any("upload-sarif" in step.get("uses", "") for step in steps)
+    assert parsed["permissions"]["security-events"] == "write"
+    assert any("git push" in step.get("run", "") for step in steps)
+    assert parsed["permissions"]["contents"] == "write"
+
+
+def test_workflow_lints_the_file_that_ships_whatever_its_format(tmp_path: Path) -> None:
+    text = next(text for text in scripts(yaml.safe_load((CI / "github.yml").read_text())) if "edgegen check" in text)
+    files = tmp_path / "build" / "raspberrypi5" / "files"
+    files.mkdir(parents=True)
+    for name in ("model.onnx", "model.tflite"):
+        (files / name).write_bytes(b"")
+        (files / "manifest.json").write_bytes(b"")
+        said = subprocess.run(["bash", "-ec", f"edgegen() {{ echo $2; }}; {text}"], cwd=tmp_path, check=True,
+                              capture_output=True, text=True).stdout  # fmt: skip
+        assert said == f"build/raspberrypi5/files/{name}\n"
+        (files / name).unlink()
+
+
 def test_action_is_a_composite_one_whose_inputs_are_all_used() -> None:
     text = (CI / "gate" / "action.yml").read_text()
     parsed = yaml.safe_load(text)

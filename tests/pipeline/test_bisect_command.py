@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgegen.core.errors import UsageError
 from edgegen.pipeline.bisect import Memory, Seen, halve
 from support.attributed import Node, chain, write
 from support.projects import Ran, command, edgegen, environment
@@ -53,9 +54,26 @@ def test_halving_finds_the_planted_one_or_names_those_it_may_be(planted: int, sk
     assert (found.first_bad == str(planted)) == (len(found.suspects) == 1)
     if not skipped:
         assert found.first_bad == str(planted)
-        assert len(found.seen) <= 6
+        assert len(found.seen) <= (7 if planted == 63 else 6)  # the last is looked at only where all others are good
     elif found.first_bad is None:
         assert {int(item) for item in found.suspects[:-1]} <= set(skipped)
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_halving_where_nothing_is_worse_names_nothing(count: int) -> None:
+    def judge(item: str) -> Seen:
+        return Seen(item=item, answer="good", said="3 checks kept")
+
+    with pytest.raises(UsageError, match="nothing is worse"):
+        halve("good", [str(number) for number in range(count)], judge, Memory(None, {}), Silently())
+
+
+def test_halving_to_a_last_one_that_cannot_be_judged_does_not_call_it_bad() -> None:
+    def judge(item: str) -> Seen:
+        return Seen(item=item, answer="skip" if item == "3" else "good", said="")
+
+    found = halve("good", ["1", "2", "3"], judge, Memory(None, {}), Silently())
+    assert (found.first_bad, found.suspects, int(found.exit_code)) == (None, ("3",), 4)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -126,6 +144,28 @@ def test_bisect_by_a_command_goes_on_where_it_was_killed(repository: tuple[Path,
     again = log.read_text().split()[len(seen) :]
     assert not set(again) & set(seen[:-1]), "what was judged to its end is not judged again"
     assert git(project, "worktree", "list").count("\n") == 0
+
+
+def test_bisect_that_is_killed_leaves_nothing_running(repository: tuple[Path, list[str]], tmp_path: Path) -> None:
+    project, commits = repository
+    told = tmp_path / "pid"
+    arguments = (
+        "bisect",
+        commits[0],
+        commits[9],
+        "--run",
+        f"echo $$ > {told}.new; mv {told}.new {told}; exec sleep 60",
+    )
+    process = subprocess.Popen(command(*arguments), cwd=project, env=environment(tmp_path / "cache"))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not told.exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    looked_at = Path("/proc", told.read_text().strip(), "cmdline")
+    while time.monotonic() < deadline and looked_at.exists() and b"sleep" in looked_at.read_bytes():
+        time.sleep(0.05)
+    assert not looked_at.exists() or b"sleep" not in looked_at.read_bytes()
 
 
 def test_bisect_of_commits_that_cannot_be_judged_names_them(repository: tuple[Path, list[str]], tmp_path: Path) -> None:

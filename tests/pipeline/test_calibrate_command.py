@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from edgegen.cli import main
+from edgegen.core.ports import Tensors
 from edgegen.core.targets import load_target
 from edgegen.devices import host
+from edgegen.devices.device import Device, Identity, Reading
+from edgegen.devices.energy import Energy
 from edgegen.pipeline import bench_calibrate
 from edgegen.pipeline.bench_calibrate import profile_toml
 from edgegen.pipeline.bench_models import calibration_models
@@ -85,3 +90,41 @@ def test_profile_as_toml_reads_back(project: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(profile_toml(plain))
         assert write_record(load_target("copy", project)) == plain
+
+
+class Metered:
+    """This machine's clock, and a meter that sees 2 W for the first model and 0.5 W more for each that follows."""
+
+    def __init__(self, inner: Device) -> None:
+        self.inner = inner
+        self.measured = 0
+
+    def identity(self) -> Identity:
+        return self.inner.identity()
+
+    def measure(self, model: Path, runtime: str, inputs: Tensors) -> Reading:
+        reading = self.inner.measure(model, runtime, inputs)
+        assert reading.clocked is not None
+        (times,) = reading.clocked.processes_ms
+        joules = (2.0 + 0.5 * self.measured) * statistics.median(times) / 1000
+        self.measured += 1
+        energy = Energy(joules=joules, pairs_j=(joules,) * 5, low_j=joules, high_j=joules, inferences=9, meter="m")
+        return replace(reading, energy=energy)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@here
+def test_calibrate_states_the_watts_of_a_device_with_a_monitor(
+    project: Path, short: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = bench_calibrate.open_device
+    monkeypatch.setattr(bench_calibrate, "open_device", lambda *arguments: Metered(real(*arguments)))
+    assert run("--target", "linux-x86_64", "--device", "host:", "--project", str(project), "--save", "mine") == 0
+    assert "[energy_model]" in capfd.readouterr().out
+    power = load_target("mine", project).energy_model
+    assert power is not None
+    assert 1.98 < power.low_watts <= 2.0
+    assert 4.0 <= power.high_watts < 4.04
+    assert "5 generated models" in power.origin

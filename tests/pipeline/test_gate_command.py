@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.bench.commits import NOTES_REF
-from support.projects import Ran, edgegen
+from support.projects import Ran, command, edgegen, environment
 
 ON_HOST = pytest.mark.skipif(platform.machine() != "x86_64", reason="linux-x86_64 is another kind of machine")
 
@@ -93,6 +94,84 @@ def test_gate_of_an_unchanged_build_passes_in_every_form(project: Path, recorded
     assert summary.read_text().startswith("what stood there before\n## Gate: Passed")
     assert outputs["openmetrics"].read_text().endswith("# EOF\n")
     assert all(path.stat().st_size for path in outputs.values())
+
+
+def test_gate_in_eighty_columns_cuts_neither_outcomes_nor_numbers(project: Path, gate) -> None:
+    result = json.loads((project / "build/null/result.json").read_text())
+    for verdict in result["verdicts"]:
+        verdict["budget"] = f"{verdict['budget']} of a name that is far too long for a narrow terminal"
+    changed = str(change_result(project, verdicts=result["verdicts"]))
+    for columns in ("80", "30"):
+        done = gate(changed, COLUMNS=columns)
+        assert done.out.count(" pass ") == len(result["verdicts"])
+        assert "…" not in done.out
+
+
+def test_gate_of_a_result_with_orders_for_the_terminal_tells_them_as_text(project: Path, gate) -> None:
+    verdicts = json.loads((project / "build/null/result.json").read_text())["verdicts"]
+    verdicts[0] |= {"budget": "size\n::error::x\x1b[2J", "reason": "why\n::error::y"}
+    done = gate(str(change_result(project, verdicts=verdicts)))
+    assert "size?::error::x?[2J" in done.out
+    assert "\x1b" not in done.out
+    assert not [line for line in done.out.splitlines() if line.startswith("::")]
+
+
+def test_gate_on_a_full_disk_and_without_a_reader_keeps_to_the_exit_codes(project: Path, recorded: Path, gate) -> None:
+    rewrite(recorded, "instructions", 0.5)
+    arguments = command("gate", "build/null", "--baseline", "bench.jsonl", "--json")
+    settings = {"cwd": project, "env": environment(project / "cache"), "stderr": subprocess.PIPE}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(arguments, stdout=full, check=False, **settings)
+    assert (done.returncode, b"Traceback" in done.stderr) == (3, False)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(arguments, stdout=writer, check=False, **settings)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *arguments], check=False, **settings)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_gate_makes_the_folders_of_its_outputs_before_it_measures(project: Path, gate) -> None:
+    assert gate("build/null", "--junit", "new/folder/gate.xml").code == 0
+    assert (project / "new/folder/gate.xml").read_text().startswith("<?xml")
+    done = gate("build/null", "--device", "null:", "--junit", "edgegen.toml/gate.xml")
+    assert done.code == 3
+    assert "measure" not in done.err
+
+
+@pytest.mark.parametrize("option", ["--metric", "--tolerance"])
+def test_gate_of_a_figure_that_there_is_not_tells_the_nearest(recorded: Path, gate, option: str) -> None:
+    value = "peak_ram_byte" + ("=0.1" if option == "--tolerance" else "")
+    done = gate("build/null", "--baseline", "bench.jsonl", option, value)
+    assert done.code == 2
+    assert "did you mean 'peak_ram_bytes'?" in done.err
+
+
+def test_gate_reads_files_of_runs_from_pipes_and_tells_how_one_begins(project: Path, recorded: Path, gate) -> None:
+    pipe = project / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", str(recorded), str(pipe)]):
+        assert gate("build/null", "--baseline", "pipe").code == 0
+    done = gate("build/null", "--baseline", "nothing.jsonl")
+    assert done.code == 2
+    assert "edgegen bench BUNDLE --record nothing.jsonl begins one" in done.err
+
+
+def test_bench_adds_to_a_history_what_passed_and_nothing_else(project: Path, cache: Path, recorded: Path) -> None:
+    def again(record: str) -> Ran:
+        options = ("--baseline", "bench.jsonl", "--record", record)
+        return edgegen("bench", "build/null", *options, cache=cache, cwd=project)
+
+    assert again("bench.jsonl").code == 0
+    assert len(recorded.read_text().splitlines()) == 2
+    rewrite(recorded, "instructions", 0.5)
+    done = again("bench.jsonl")
+    assert (done.code, len(recorded.read_text().splitlines())) == (1, 1)
+    assert "not added to bench.jsonl" in done.out
+    recorded.write_text("")
+    assert again("bench.jsonl").code == 4  # nothing to be held against: the first run begins the history
+    assert len(recorded.read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1.02, 0), (0.98, 1)])
@@ -191,6 +270,8 @@ def test_gate_keeps_its_history_in_git_notes(project: Path, cache: Path, gate) -
         ("build/null", "--tolerance", "=0.1"),
         ("build/null", "--tolerance", "-0.1"),
         ("build/null", "--summary"),
+        ("build/null", "build/null"),
+        ("build/null", "build/null/result.json"),
         ("build/null", "--self-check"),
         ("build/null/result.json", "--self-check", "--device", "null:"),
         ("edgegen.toml",),
@@ -237,6 +318,14 @@ def test_gate_measures_two_bundles_in_turn(project: Path, gate) -> None:
         if figure["metric"] == "latency_p50_ms"
     )
     assert len(processes) in (5, 10)  # ten where a second round was asked for
+
+
+@ON_HOST
+def test_gate_against_stored_runs_clocks_as_many_processes_as_asked(project: Path, gate, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    options = ("--baseline", str(tmp_path / "empty.jsonl"), "--device", "host:", "-t", "linux-x86_64", "--runs", "3")
+    figures = gate("build/null", *options, "--json").document["subjects"][0]["run"]["figures"]
+    assert [len(item["processes"]) for item in figures if item["metric"] == "latency_p50_ms"] == [3]
 
 
 def test_trend_writes_page_and_data_of_a_history(project: Path, cache: Path, recorded: Path) -> None:

@@ -94,3 +94,26 @@ def test_build_on_an_impossible_gpu_address_is_a_mistake(project: Path, cache: P
     done = edgegen("build", "--target", "nvidia-gpu", "--device", "gpu:cpu", "--json", cache=cache, cwd=project)
     assert done.code == 2
     assert "not the address of a GPU" in done.document["error"]["what"]
+
+
+def test_build_and_bench_predict_energy_where_the_profile_has_watts(project: Path, cache: Path) -> None:
+    own_target(project, "watts", '\n[energy_model]\norigin = "my meter"\nlow_watts = 2\nhigh_watts = 5\n')
+    path = project / "targets/watts/target.toml"
+    path.write_text(path.read_text().replace('"uncalibrated"', '"7 models of my own"'))
+    add(project, '\n[budgets.energy]\nmax_joules = 1e-9\nkind = "predicted"\n')
+    done = edgegen("build", "--target", "watts", "--json", cache=cache, cwd=project)
+    assert done.code == 1, done.err
+    (failed,) = [item for item in done.document["verdicts"] if item["status"] == "fail"]
+    assert (failed["budget"], failed["kind"], failed["unit"]) == ("energy", "predicted", "J")
+    assert "even the low end of the band" in failed["reason"]
+    assert "its predicted figures" in next(item for item in done.document["not_measured"] if item.startswith("energy"))
+    told = edgegen("bench", str(project / "build/null"), "--target", "watts", "--json", cache=cache, cwd=project)
+    assert told.code == 0, told.err
+    predicted = told.document["predicted"]
+    assert predicted["energy"]["low_j"] == pytest.approx(predicted["low_ms"] / 1000 * 2)
+    assert predicted["energy"]["origin"] == "my meter"
+    assert not [item for item in told.document["run"]["figures"] if "joules" in item["metric"]]
+    shown = edgegen("bench", str(project / "build/null"), "--target", "watts", cache=cache, cwd=project)
+    (line,) = [line.split() for line in shown.out.splitlines() if line.strip().startswith("energy")]
+    assert line[-1] == "predicted"
+    assert "watts from my meter" in shown.out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,13 @@ def test_internal_error_is_70_and_no_traceback(
     said = capsys.readouterr().err
     assert "report it" in said
     assert "Traceback" not in said
+
+
+def test_a_reader_that_has_gone_is_no_failed_budget() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgegen.cli.main", "targets"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

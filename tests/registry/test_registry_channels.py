@@ -102,6 +102,8 @@ def test_channels_in_a_registry_with_tls_and_password(locked_up: Server, tmp_pat
     assert "--root" in desk.run(*pull, machine="device", code=2).err
     got = desk.run(*pull, *ROOT, machine="device").document
     assert (got["digest"], got["channel"], got["passed"]) == (first, "stable", [])
+    find = ("release", "find", f"{place}:canary", *ca, "--target", "raspberrypi4", "--name", "digits-vae", "--json")
+    assert desk.run(*find, machine="device").document["digest"] == second  # trusting what pull was told to
     signed = ("--key", "vendor.pub")
     assert "unsigned" in desk.run(*pull, *signed, machine="device", code=5).err
 

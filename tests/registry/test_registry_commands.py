@@ -48,6 +48,7 @@ def test_names_that_a_terminal_would_obey_are_shown_harmless(tmp_path: Path) -> 
 def test_slips_are_told_with_their_exit_code(tmp_path: Path) -> None:
     bundle(tmp_path / "b")
     assert run(tmp_path, "push", "b", "kws:1").code == 2
+    assert "got 'b' alone" in run(tmp_path, "push", "b").err
     assert run(tmp_path, "push", "nowhere", "oci:store").code == 2
     assert run(tmp_path, "pull", "oci:nowhere:1").code == 2
     assert run(tmp_path, "pull", "b", "--target", "raspberrypi5").code == 5

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from edgegen_runtime.errors import ArraysError
+
 LIMIT_BYTES = 2 * 1024**3
 """What all arrays of one file may take in memory together, unless the caller says otherwise."""
 
@@ -38,10 +40,6 @@ _BROKEN = (  # what zipfile, zlib and numpy's header reader raise on damaged or 
     ValueError,
     OSError,
 )
-
-
-class ArraysError(Exception):
-    """The file is no .npz of numbers, or the arrays cannot be kept in one."""
 
 
 def read_arrays(path: Path, limit_bytes: int = LIMIT_BYTES) -> dict[str, np.ndarray[Any, Any]]:

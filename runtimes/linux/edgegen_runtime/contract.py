@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from edgegen_runtime.errors import PreprocessError
+
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Columns: TypeAlias = "dict[str, Array]"
 """A table: (rows,) float64 with NaN for a missing number, or (rows,) object of str and None for a category."""
@@ -15,18 +17,6 @@ Columns: TypeAlias = "dict[str, Array]"
 MOST_COLUMNS = 4096
 MOST_CATEGORIES = 1000
 _SHOWN = 80
-
-
-class PreprocessError(Exception):
-    """The contract is not one, or the raw values do not fit it.
-
-    ``row`` counts from 0 within the call's rows; ``column`` names a column or feature. None: no one is at fault.
-    """
-
-    def __init__(self, what: str, *, row: int | None = None, column: str | None = None) -> None:
-        super().__init__(what)
-        self.row = row
-        self.column = column
 
 
 def table(value: object, what: str, *, required: set[str], optional: set[str] = frozenset()) -> Mapping[str, Any]:  # type: ignore[assignment]

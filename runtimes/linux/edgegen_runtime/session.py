@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from edgegen_runtime.errors import InputsError, ModelRefusedError, RuntimeMissingError
+
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
@@ -33,20 +35,8 @@ _LITERT_IDENTIFIER = b"TFL3"
 _LITERT_GRAPHS = 2  # place of `subgraphs` among the fields of the schema's Model
 
 
-class ModelRefusedError(Exception):
-    """The runtime does not accept the model, or fails on it."""
-
-
 class NotAModelError(ModelRefusedError):
     """The bytes are no model of the runtime's format at all, or a damaged one."""
-
-
-class InputsError(Exception):
-    """The arrays do not fit the inputs that the model declares."""
-
-
-class RuntimeMissingError(Exception):
-    """The inference runtime is not installed, or does not load here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ use is never written to. A slot is named in the state only after every byte of i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 
 from edgegen_runtime.admission import Rules, admit
 from edgegen_runtime.disk import Disk
+from edgegen_runtime.errors import InputsError, ModelRefusedError, RuntimeMissingError
 from edgegen_runtime.kept import FIRST_TRIES, SLOTS, SlotState, read_slot_state, write_slot_state
 from edgegen_runtime.sealed_bundle import (
     CORE_TYPE,
@@ -34,7 +36,6 @@ from edgegen_runtime.sealed_bundle import (
     read_manifest,
     typed,
 )
-from edgegen_runtime.session import InputsError, ModelRefusedError, RuntimeMissingError
 from edgegen_runtime.slot_filling import bring, clear, present_bytes
 from edgegen_runtime.sources import Source, chunks, document
 from edgegen_runtime.strict import RefusedError, strict_json
@@ -70,21 +71,28 @@ class Slots:
     def install(self, source: Source, now: datetime | None, timeout_s: float) -> Bundle:
         """Brings a bundle into the slot that is not in use; it is the device's model after the next ``boot``.
 
+        One that runs already is checked where it is, and nothing is written.
+
         Args:
             now: None where there is no clock to be trusted.
 
         Raises:
-            RefusedError: the bundle is damaged, not for this device, not trusted, too large, or failed here before.
+            RefusedError: the bundle is damaged, not for this device, not trusted, or failed here before.
             ModelRefusedError, InputsError, RuntimeMissingError: see ``self_test``.
             UnreachableError: the source stops.
-            OSError: the disk is full or not writable. In every case the device is as it was.
+            OSError: the disk is full, too small or not writable. In every case the model that runs goes on.
         """
         deadline = time.monotonic() + timeout_s
         with self._alone():
-            state = self._without_pending(read_slot_state(self._root))
+            state = read_slot_state(self._root)
+            index, blobs = _listing(source, deadline)  # before anything is given up: the source may not be there
+            running = self._known(state, index)
+            state = self._without_pending(state)
+            if running is not None:
+                bundle = read_bundle(self._slot(running))
+                admit(bundle, self._rules, state.minimum_version, now)
+                return bundle
             state, slot = self._freed(state)
-            index, blobs = _listing(source, deadline)
-            self._check_known(state, index)
             self._fill(slot, index, blobs, source, deadline)
             bundle = read_bundle(self._slot(slot))
             admit(bundle, self._rules, state.minimum_version, now)
@@ -166,7 +174,7 @@ class Slots:
         clear(disk, place, blobs.values())
         needed = sum(item.size_bytes for item in blobs.values())
         if needed - present_bytes(place) + _SPARE_BYTES > shutil.disk_usage(place.parent).free:
-            raise RefusedError(f"the bundle does not fit: it has {needed} bytes")
+            raise OSError(errno.ENOSPC, f"the bundle does not fit: it has {needed} bytes")
         folders = [place, place / "blobs", place / "blobs" / "sha256"]
         for folder in folders:
             if not folder.is_dir():
@@ -199,12 +207,12 @@ class Slots:
             state = self._keep(replace(state, confirmed=kept))
         return state, slot
 
-    def _check_known(self, state: SlotState, index: bytes) -> None:
+    def _known(self, state: SlotState, index: bytes) -> str | None:
+        """The slot that the bundle runs in already. Raises RefusedError: it was tried here, and failed."""
         digest = _core_digest(index)
         if digest == state.failed:
             raise RefusedError(f"this bundle was tried here and failed: {state.failed_why}")
-        if state.active is not None and digest == state.confirmed.get(state.active):
-            raise RefusedError(f"this bundle is the one that runs here: {digest}")
+        return state.active if state.active is not None and digest == state.confirmed.get(state.active) else None
 
     def _slot(self, slot: str) -> Path:
         return self._root / "slots" / slot

@@ -15,8 +15,8 @@ from typing import TextIO
 
 from edgegen_runtime.admission import Rules
 from edgegen_runtime.kept import read_slot_state
+from edgegen_runtime.proof import prove
 from edgegen_runtime.sealed_bundle import Bundle
-from edgegen_runtime.self_test import self_test
 from edgegen_runtime.sources import FolderSource, Source, source_of
 from edgegen_runtime.trust_options import add_trust_options, now_of, rules_of
 from edgegen_runtime.update import Slots
@@ -44,6 +44,7 @@ def act(arguments: argparse.Namespace, stdout: TextIO) -> None:
     """Does what was asked.
 
     Raises:
+        ArgumentsError: see ``rules_of``.
         RefusedError, UnreachableError, ModelRefusedError, InputsError, RuntimeMissingError, OSError: see ``update``.
     """
     if arguments.action == "status":
@@ -63,11 +64,11 @@ def act(arguments: argparse.Namespace, stdout: TextIO) -> None:
 
 
 def _slots(arguments: argparse.Namespace, rules: Rules) -> Slots:
-    def prove(bundle: Bundle) -> None:
+    def tested(bundle: Bundle) -> None:
         if not arguments.no_self_test:
-            self_test(bundle)
+            prove(bundle)
 
-    return Slots(arguments.root, rules, prove)
+    return Slots(arguments.root, rules, tested)
 
 
 def _source(text: str) -> Source:

@@ -10,8 +10,8 @@ from typing import TextIO
 from edgegen_runtime.admission import admit
 from edgegen_runtime.disk import Disk
 from edgegen_runtime.kept import read_kept, write_kept
+from edgegen_runtime.proof import prove
 from edgegen_runtime.sealed_bundle import read_bundle
-from edgegen_runtime.self_test import self_test
 from edgegen_runtime.strict import RefusedError
 from edgegen_runtime.trust_options import add_trust_options, now_of, rules_of
 from edgegen_runtime.version_order import version_order
@@ -33,6 +33,7 @@ def act(arguments: argparse.Namespace, stdout: TextIO) -> None:
     """Checks every byte, the signatures, the device and the version; then the golden vectors if asked to.
 
     Raises:
+        ArgumentsError: see ``rules_of``.
         RefusedError: the first thing that does not hold.
         ModelRefusedError, InputsError, RuntimeMissingError: see ``self_test``.
         OSError: the state cannot be written.
@@ -54,7 +55,7 @@ def act(arguments: argparse.Namespace, stdout: TextIO) -> None:
         "files": {name: str(path) for name, path in sorted(bundle.files.items())},
     }
     if arguments.self_test:
-        tested = self_test(bundle)
+        tested = prove(bundle)
         report["self_test"] = {"samples": tested.samples, "largest_difference": dict(tested.largest_difference)}
     if arguments.state is not None and (newest is None or version_order(newest) < version_order(bundle.version)):
         write_kept(Disk(), arguments.state, {"schema_version": 1, "minimum_version": bundle.version})

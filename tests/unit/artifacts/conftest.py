@@ -16,6 +16,7 @@ from support.fake_registry import FakeRegistry, fake_registry
 if TYPE_CHECKING:
     from edgegen.artifacts.verify import Verified
     from unit.artifacts.release_shop import Shop
+    from unit.artifacts.soft_token import SoftToken
 
 
 @pytest.fixture
@@ -38,6 +39,14 @@ def pushed(server: FakeRegistry, tmp_path: Path) -> str:
     digest = bundle(tmp_path / "b", model=LARGE)
     push_to(f"{server.host}/fw/kws:1", tmp_path / "b")
     return digest
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
+    """A token for all tests of a run: a process loads the library once."""
+    from unit.artifacts.soft_token import soft_token
+
+    return soft_token(tmp_path_factory.mktemp("token"))
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,7 @@ def _write_policy(folder: Path, text: str = "", **rule: Any) -> Path:
     [
         ("threshold = 2", {}, "more signatures"),
         ("threshold = 0", {}, "threshold"),
+        ("max_age_days = 99999999999", {}, "max_age_days"),
         ("treshold = 1", {}, "did you mean"),
         ("minimum_version = 'new'", {}, "least version"),
         ("recalled = ['sha256:1']", {}, "digest"),

@@ -24,6 +24,15 @@ def test_swapped_tag_is_refused_where_a_digest_was_asked(server, pushed, tmp_pat
         pull_from(address(server, f":2@{pushed}"), tmp_path / "out")
 
 
+def test_a_web_page_in_the_place_of_a_registry_is_told_as_one(server, pushed, tmp_path):
+    server.before = lambda handler: handler.answer(200, b"\n<!doctype html><title>Log in</title>") or True
+    with pytest.raises(ToolMissingError, match="web page"):
+        pull_from(address(server), tmp_path / "out")
+    with pytest.raises(ToolMissingError, match="web page"):
+        push_to(address(server, ":2"), tmp_path / "b")
+    assert_nothing_under_a_final_name(tmp_path / "out")
+
+
 def test_missing_layer_is_refused(server, pushed, tmp_path):
     for layer in layers(server, pushed):
         whole = server.blobs.pop(layer["digest"])

@@ -37,7 +37,7 @@ def test_reference_names_a_registry(text, place, name, tag, digest):
         "reg.example.com/../etc", "reg.example.com/kws:", "reg.example.com/kws:a b", "reg.example.com/kws@sha256:ab",
         f"reg.example.com/kws@sha256:{HEX.upper()}", "reg.example.com/kws@md5:00", "reg.example.com:99999/kws",
         "user@reg.example.com/kws", "reg.example.com/kws\n", f"reg.example.com/{'a' * 256}", "https://",
-        "https://a b/x", "https://user:pw@host/x", "https://host/x?y=1", "ftp://host/x",
+        "oci:", "oci:a\tb", "https://a b/x", "https://user:pw@host/x", "https://host/x?y=1", "ftp://host/x",
     ],
 )  # fmt: skip
 def test_reference_that_names_nothing_is_refused(text):
@@ -55,10 +55,18 @@ def test_reference_names_a_folder_or_the_bundle_inside_it(tmp_path: Path):
     assert parse_reference(f"{tmp_path}/nowhere@sha256:{HEX}").digest == f"sha256:{HEX}"
 
 
+def test_reference_names_a_folder_with_a_space_in_its_name(tmp_path: Path):
+    (tmp_path / "für uns").mkdir()
+    for text in (f"{tmp_path}/für uns", f"oci:{tmp_path}/für uns:1.0", f"{tmp_path}/für uns:1.0"):
+        assert parse_reference(text).place == f"{tmp_path}/für uns"
+    assert parse_reference(f"oci:{tmp_path}/noch nicht:1.0").text() == f"oci:{tmp_path}/noch nicht:1.0"
+
+
 def test_reference_names_a_web_server():
     found = parse_reference("https://models.example.com:8443/a/kws:1.0")
     assert (found.kind, found.place, found.tag) == ("web", "https://models.example.com:8443/a/kws", "1.0")
     assert parse_reference("https://models.example.com/").place == "https://models.example.com"
+    assert parse_reference("https://models.example.com/a/").place == "https://models.example.com/a"
     assert found.short_name == "kws"
 
 

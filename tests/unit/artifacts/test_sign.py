@@ -227,3 +227,7 @@ def test_equal_moments_give_equal_signatures(pristine: Path, tmp_path: Path, mon
     with pytest.raises(UsageError):
         moment_of_signing(None)
     assert os.environ["SOURCE_DATE_EPOCH"] == "soon"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "253402300799")  # the last second that a date can say
+    assert moment_of_signing(None).signed_on.year == 9999
+    with pytest.raises(UsageError, match="no moment"):
+        moment_of_signing(1)

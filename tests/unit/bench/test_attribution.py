@@ -186,6 +186,22 @@ def test_results_tell_settings_data_passes_and_tools() -> None:
     assert found.unexplained is None
 
 
+def test_a_line_of_a_history_is_not_taken_for_a_build_without_settings_and_passes() -> None:
+    run_side = replace(side_of_result(json.loads(json.dumps(document())), "bench.jsonl"), settings={}, passes=(),
+                       build_told=False)  # fmt: skip
+    found = attribute(side_of_result(json.loads(json.dumps(document())), "build"), run_side, "size_bytes")
+    assert found.causes == ()
+    assert "a run does not tell them (bench.jsonl)" in found.notes[-1]
+    other = replace(run_side, model_sha256="0" * 64)
+    notes = attribute(side_of_result(json.loads(json.dumps(document())), "build"), other, "size_bytes").notes
+    assert notes[-1] == "the model file is not the same"
+
+
+def test_counts_of_two_cores_are_told_to_be_that() -> None:
+    found = attribute(side(), side(core="cortex-a53"), "instructions")
+    assert any("two cores, cortex-a76 and cortex-a53" in note for note in found.notes)
+
+
 def test_settings_that_an_older_result_does_not_tell_are_no_difference() -> None:
     old = json.loads(json.dumps(document()))
     told = {"family": "vae", "settings": {}, "training": {"epochs": 2}, "steps": {}}

@@ -57,6 +57,13 @@ def test_an_unchanged_build_passes() -> None:
     assert headline(found) == "Passed: 3 of 3 checks"
 
 
+def test_an_optional_check_that_is_not_kept_is_not_counted_as_passed() -> None:
+    optional = tuple(replace(check, required=False) for check in judged(765_046).checks)
+    found = outcome(judged(checks=optional))
+    assert found["exit_code"] == 0
+    assert headline(found) == "Passed: 2 of 3 checks; 1 optional not kept or not judged"
+
+
 def test_two_percent_more_fail() -> None:
     found = outcome(judged(765_046))
     assert found["exit_code"] == 1
@@ -92,7 +99,12 @@ def test_a_waiver_of_every_target_lifts() -> None:
 
 
 def test_a_waiver_that_lifts_nothing_is_told() -> None:
-    assert "lifts nothing" in outcome(judged(), waivers=(waiver(9),))["notes"][0]
+    assert outcome(judged(), waivers=(waiver(9),))["notes"][0].endswith("lifts nothing: remove it")
+
+
+def test_a_waiver_of_a_check_that_there_is_not_tells_the_nearest() -> None:
+    note = outcome(judged(765_046), waivers=(waiver(9, budget="instruction regression"),))["notes"][0]
+    assert "no check of this gate has that name; did you mean 'instructions regression'?" in note
 
 
 def _check(status: str, required: bool = True) -> Check:

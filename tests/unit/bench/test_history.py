@@ -38,11 +38,43 @@ def test_history_with_a_torn_last_line_keeps_the_others_and_tells(tmp_path: Path
     assert again.runs[1].figure("instructions").value == 1.0
 
 
+def test_history_torn_at_any_place_keeps_the_other_line(tmp_path: Path) -> None:
+    line = line_of(run(name='a "quoted" \\ name')).encode()
+    assert json.loads(line)["name"] == 'a "quoted" \\ name'
+    for left in range(1, len(line)):
+        found = history.parse_history(line + b"\n" + line[:left], "bench.jsonl")
+        assert (len(found.runs), found.torn) == (1, 1), line[:left]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("750045", "9" * 400, "more than 64 bits"),
+        ('"name":"digits"', '"name":"digits\\n::error::x"', "name is no plain text"),
+        ('"target":"raspberrypi5"', '"target":"\\u001b[2J"', "target is no plain text"),
+        ('"metric":"bytes_loaded"', '"metric":"size_bytes"', "one figure twice"),
+    ],
+    ids=["number", "line", "escape", "twice"],
+)
+def test_history_with_a_hostile_run_is_refused(old: str, new: str, said: str) -> None:
+    assert old in line_of(run())
+    with pytest.raises(UsageError, match=said):
+        history.parse_history(line_of(run()).replace(old, new).encode(), "bench.jsonl")
+
+
 def test_history_of_a_whole_line_that_is_no_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bench.jsonl"
     path.write_text(line_of(run()) + "\n<<<<<<< HEAD\n" + line_of(run()) + "\n")
     with pytest.raises(UsageError, match="line 2"):
         read_history(path)
+
+
+def test_history_makes_the_folder_of_its_parquet_file_or_tells_why_not(tmp_path: Path) -> None:
+    found = history.parse_history(line_of(run()).encode(), "bench.jsonl")
+    found.to_parquet(tmp_path / "new" / "bench.parquet")
+    assert (tmp_path / "new" / "bench.parquet").read_bytes()[:4] == b"PAR1"
+    with pytest.raises(StorageError, match="Got: "):
+        found.to_parquet(tmp_path / "new" / "bench.parquet" / "x")
 
 
 def _write(path: Path, writer: int) -> None:

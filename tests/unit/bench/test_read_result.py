@@ -60,7 +60,8 @@ def test_a_result_is_read_from_its_file_and_its_folder(tmp_path: Path) -> None:
     assert read_result(tmp_path) == read_result(tmp_path / "result.json") == json.loads(json.dumps(WHOLE))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 1}', "null", '{"a": NaN}', "[" * 9000])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 1}', "null", '{"a": NaN}', "[" * 9000,
+                                  json.dumps({**WHOLE, "more": 10**400})])  # fmt: skip
 def test_files_that_are_no_result_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(UsageError):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from example_runs import CLOCKED, clocked, run, times, with_figure
 
+from edgegen.bench.gate_said import finding, limit_of
 from edgegen.bench.regression import Check, Rules, is_suspicious, regressions, settled, unit_of_metric
 
 RULES = Rules(tolerances={})
@@ -50,6 +51,23 @@ def test_quality_is_judged_where_it_is_named_and_better_where_it_is_higher() -> 
     named = Rules(tolerances={}, metrics=("paired.psnr_db_mean",))
     check = one(regressions(worse, run(), named), "paired.psnr_db_mean")
     assert (check.status, check.direction, check.unit) == ("fail", "min", "dB")
+
+
+def test_the_change_of_a_figure_below_zero_is_told_by_the_way_it_went() -> None:
+    named = Rules(tolerances={}, metrics=("paired.psnr_db_mean",))
+    old, worse = (with_figure("paired.psnr_db_mean", value) for value in (-100.0, -110.0))
+    check = one(regressions(worse, old, named), "paired.psnr_db_mean")
+    assert (check.status, check.change_ratio) == ("fail", pytest.approx(-0.1))
+
+
+def test_a_change_with_an_interval_lies_within_it_and_is_held_to_a_change() -> None:
+    few = [4.0, 4.0, 4.0, 4.0, 9.0, 9.0, 9.0]
+    check = one(regressions(clocked([*few[:3], *few[4:], 9.0]), clocked(few), RULES), "latency_p50_ms")
+    assert check.value / check.baseline == 9 / 4
+    assert check.low_ratio < check.change_ratio < check.high_ratio < 9 / 4
+    assert limit_of(check) == "≤ +2.0 %"
+    assert "+12.3 % (-39.7 to +109.0 %) against 4 ms" in finding(check)
+    assert ">" not in finding(check)
 
 
 def test_a_figure_that_got_lost_is_unverified() -> None:

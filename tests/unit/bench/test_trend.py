@@ -18,6 +18,7 @@ from edgegen.bench.change_points import change_points
 from edgegen.bench.gate_said import amount
 from edgegen.bench.history import History
 from edgegen.bench.trend_page import render_trend, trend_document
+from edgegen.core.errors import UsageError
 
 
 def levels(*parts: tuple[int, float], noise: float, seed: int = 0) -> list[float]:
@@ -76,7 +77,17 @@ def test_trend_tells_the_change_with_its_commit() -> None:
 
 def test_trend_keeps_machines_apart() -> None:
     history = History(runs=(clocked(times(1)), clocked(times(2), machine={"core": "other"})), torn=0)
-    assert [len(item["points"]) for item in trend_document(history)["series"]] == [1, 1]
+    document = trend_document(history)
+    assert [len(item["points"]) for item in document["series"]] == [1, 1]
+    places = {item["place"] for item in document["series"]}
+    assert places == {f"linux-x86_64 ({item['fingerprint'][:6]})" for item in document["series"]}
+    assert all(place in render_trend(document) for place in places)
+    assert len(places) == 2
+
+
+def test_trend_of_a_figure_that_there_is_not_tells_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'size_bytes'"):
+        trend_document(example(), ("size_byte",))
 
 
 def test_trend_page_loads_nothing_and_holds_the_figures() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.cache import Cache, max_bytes
-from edgegen.core.errors import ToolMissingError, UsageError
+from edgegen.core.errors import StorageError, ToolMissingError, UsageError
 
 
 def test_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +19,12 @@ def test_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Cache().root == tmp_path / ".cache" / "edgegen"
+
+
+def test_cache_that_cannot_be_written_is_told_in_one_paragraph(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="EDGEGEN_CACHE=FOLDER"):
+        Cache(tmp_path / "file" / "cache").in_use()
 
 
 def test_cache_refuses_a_path_that_the_emulator_cannot_use(tmp_path: Path) -> None:

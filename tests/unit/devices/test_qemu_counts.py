@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,29 +140,35 @@ def test_counts_drops_memory_that_was_not_followed(tmp_path: Path) -> None:
     assert (unmarked.peak_bytes, unmarked.growth_bytes) == (1000, None)
 
 
-def profile(path: Path, inferences: int) -> Path:
-    nodes = [("conv", "Conv"), ("relu", "Relu"), ("fc", "Gemm")]
+NODES = [("conv", "Conv", 600), ("relu", "Relu", 100), ("fc", "Gemm", 499)]  # microseconds
+
+
+def profile(path: Path, inferences: int, nodes: Sequence[tuple[str, str, Any]] = NODES) -> Path:
     events: list[Event] = [{"cat": "Session", "name": "model_loading_uri"}]
     for _ in range(inferences):
-        events += [{"cat": "Node", "name": f"{name}_kernel_time", "args": {"op_name": op}} for name, op in nodes]
+        events += [
+            {"cat": "Node", "name": f"{name}_kernel_time", "dur": took, "args": {"op_name": op}}
+            for name, op, took in nodes
+        ]
         events += [{"cat": "Session", "name": "SequentialExecutor::Execute"}, {"cat": "Session", "name": "model_run"}]
     path.write_text(json.dumps(events), encoding="utf-8")
     return path
 
 
-def clocks_at(amounts: list[int]) -> list[Clock]:
-    """Readings of the clock after so many instructions."""
+def clocks_at(moments_us: Sequence[int]) -> list[Clock]:
+    """Readings of the clock at these times."""
     return [
         Clock(
-            entered_ns=0,
-            left_ns=0,
-            taken=Region(instructions=amount, by_class={"integer": amount}, bytes_loaded=0, bytes_stored=0),
+            entered_ns=1000 * moment - 200,
+            left_ns=1000 * moment + 200,
+            taken=Region(instructions=10 * moment, by_class={"integer": 10 * moment}, bytes_loaded=0, bytes_stored=0),
         )
-        for amount in amounts
+        for moment in moments_us
     ]
 
 
-CLOCKS = clocks_at([10, 20, 30, 100, 700, 750, 850, 900, 1400, 1500, 1510, 1520, 1530, 1540])
+MOMENTS_US = [10, 20, 30, 100, 700, 750, 850, 901, 1400, 1500, 1510, 1520, 1530, 1540]
+CLOCKS = clocks_at(MOMENTS_US)
 HEAD, ITS_OWN, KERNEL, END = 0x40, 0x44, 0x80, 0xC0
 BLOCKS = [
     Block(address=KERNEL, clocks=[4], at=[300]),
@@ -180,21 +186,59 @@ def test_operators_are_planned_from_profile_and_blocks(tmp_path: Path) -> None:
     assert found.places == ((0, 0), (0, 1), (0, 2), (1, -1))
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (2, 4), (3, 3), (3, 5), (4, 5)])
+def test_operators_are_found_however_often_the_runtime_reads_the_clock_around_them(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    """Versions differ: 1.21 reads it twice before the first and four times after the last, 1.32 three and five."""
+    moments = [*range(1, 1 + before), *MOMENTS_US[3:9], *range(2000, 2000 + after)]
+    places = [before, before + 2, before + 4]
+    blocks = [Block(address=HEAD, clocks=places, at=places), Block(address=END, clocks=[before + 6], at=[9000])]
+    found = plan_of_onnxruntime(profile(tmp_path / "p", 2), clocks_at(moments), blocks)
+    assert found is not None
+    assert found.addresses == (HEAD, END)
+
+
+def test_operators_of_an_earlier_inference_are_told_by_its_own_times(tmp_path: Path) -> None:
+    path = profile(tmp_path / "p", 1)
+    later = json.loads(path.read_text(encoding="utf-8"))
+    for event in later:
+        event["dur"] = 7
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) + later), encoding="utf-8")
+    assert plan_of_onnxruntime(path, CLOCKS, BLOCKS) is not None
+    assert plan_of_onnxruntime(profile(tmp_path / "q", 1, [(*node[:2], 7) for node in NODES]), CLOCKS, BLOCKS) is None
+
+
 @pytest.mark.parametrize(
-    ("clocks", "blocks"),
+    ("moments", "blocks"),
     [
-        (CLOCKS[:-1], BLOCKS),
-        ([*CLOCKS, *clocks_at([1600])], BLOCKS),
+        (MOMENTS_US[1:], BLOCKS),
+        (MOMENTS_US[:8], BLOCKS),
+        ([*MOMENTS_US[:5], 720, *MOMENTS_US[5:]], BLOCKS),
         ([], BLOCKS),
-        (CLOCKS, BLOCKS[:1]),
-        (CLOCKS, BLOCKS[:3]),
+        (MOMENTS_US, BLOCKS[:1]),
+        (MOMENTS_US, BLOCKS[:3]),
     ],
-    ids=["one less", "one more", "none", "no head", "no end"],
+    ids=["one less before", "no end", "one more between", "none", "no head", "no end of the loop"],
 )
 def test_operators_are_not_planned_where_they_do_not_pair_up(
-    tmp_path: Path, clocks: list[Clock], blocks: list[Block]
+    tmp_path: Path, moments: list[int], blocks: list[Block]
 ) -> None:
-    assert plan_of_onnxruntime(profile(tmp_path / "p", 2), clocks, blocks) is None
+    assert plan_of_onnxruntime(profile(tmp_path / "p", 2), clocks_at(moments), blocks) is None
+
+
+def test_an_operator_that_two_pairs_of_readings_fit_is_not_planned(tmp_path: Path) -> None:
+    """Which of them is its own is not known: the next inference may tell."""
+    path, blocks = profile(tmp_path / "p", 1, [("only", "Identity", 354)]), [Block(address=HEAD, clocks=[2], at=[9])]
+    blocks.append(Block(address=END, clocks=[4], at=[99]))
+    assert plan_of_onnxruntime(path, clocks_at([1, 20, 50, 404, 758, 800]), blocks) is None
+    assert plan_of_onnxruntime(path, clocks_at([1, 20, 50, 404, 700, 800]), blocks) is not None
+
+
+@pytest.mark.parametrize("took", [None, "600", True, -5, 601.0])
+def test_operators_without_a_time_are_not_planned(tmp_path: Path, took: Any) -> None:
+    nodes = [("conv", "Conv", took), *NODES[1:]]
+    assert plan_of_onnxruntime(profile(tmp_path / "p", 2, nodes), CLOCKS, BLOCKS) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[1]", "[]", '[{"cat": "Node"}]'])

@@ -130,6 +130,16 @@ def test_a_loop_of_one_round_begins_right_before_the_reading_and_ends_right_befo
     assert found.addresses == (0x2, 0x1, 0x4, 0x3)
 
 
+def test_of_a_loop_of_one_round_places_far_from_the_reading_are_watched_too() -> None:
+    """What the profiler runs before the reading is more than the nearest places where an operator has no name."""
+    blocks = [Block(address=place, clocks=[3], at=[1000 - place]) for place in range(200)]
+    blocks += [Block(address=1000 + place, clocks=[5], at=[2000 - place]) for place in range(200)]
+    found = plan_of([("", "Identity")], [(NODE, 3, 0)], 5, blocks)
+    assert found is not None
+    assert found.groups[0].addresses == (*range(20), *range(20, 116, 4))
+    assert found.groups[1].addresses == tuple(range(1000, 1020))
+
+
 def test_no_more_is_watched_than_the_plugin_can() -> None:
     blocks = [Block(address=place, clocks=[clocks], at=[place]) for place in range(100) for clocks in (3, 5, 7)]
     found = plan_of([("own", "A"), ("other", "B")], [(NODE, 3, 0), (PART, 5, 1)], 7, blocks)

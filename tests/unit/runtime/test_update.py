@@ -86,6 +86,26 @@ def test_an_update_runs_after_the_next_boot(device: Device) -> None:
     assert read_slot_state(device.root).active == "a"
 
 
+def test_an_update_that_runs_already_is_checked_and_writes_nothing(device: Device) -> None:
+    before = read_slot_state(device.root)
+    assert device.install("1.0.0", fails).version == "1.0.0"
+    assert (read_slot_state(device.root), device.files("b")) == (before, [])
+    device.install("1.1.0")
+    assert device.install("1.0.0").version == "1.0.0"  # asked for last, so it is what the next boot takes
+    assert device.boot() == "1.0.0"
+    blob = max(device.files("a"), key=lambda path: path.stat().st_size)
+    blob.write_bytes(b"x" * blob.stat().st_size)
+    with pytest.raises(RefusedError):
+        device.install("1.0.0")
+
+
+def test_an_update_that_waits_stays_where_the_next_source_is_not_there(device: Device) -> None:
+    device.install("1.1.0")
+    with pytest.raises(UnreachableError):
+        Slots(device.root, RULES, proves).install(source_of("http://127.0.0.1:9"), SIGNED_ON, 60)
+    assert device.boot() == "1.1.0"
+
+
 def test_an_update_brings_what_a_device_needs_and_no_more(device: Device) -> None:
     names = " ".join(path.name for path in device.files("a"))
     index = json.loads((device.root / "slots/a/index.json").read_bytes())
@@ -145,7 +165,7 @@ def test_an_update_that_fails_where_it_is_installed_is_not_switched_to(device: D
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("unsigned", "unknown key"), ("elsewhere", "wrong device"), ("1.0.0", "runs here")],
+    [("unsigned", "unknown key"), ("elsewhere", "wrong device")],
 )
 def test_an_update_that_the_device_does_not_trust_is_refused(device: Device, version: str, words: str) -> None:
     with pytest.raises(RefusedError, match=words):
@@ -230,7 +250,7 @@ def test_a_bundle_larger_than_the_disk_is_refused_before_it_is_fetched(
     device: Device, versions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 20_000})())
-    with pytest.raises(RefusedError, match="does not fit"):
+    with pytest.raises(OSError, match="does not fit"):
         device.install("1.1.0")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,10 +80,31 @@ def test_a_board_without_a_runtime_says_so(place: Path, tmp_path: Path) -> None:
     assert done.returncode == 4, done.stderr
 
 
+def test_a_board_without_numpy_verifies_and_says_what_it_cannot(place: Path, tmp_path: Path) -> None:
+    options = ["verify", str(place / "1.0.0"), *write_public(tmp_path, "a"), "--state", "state"]
+    without = ("numpy", "cryptography")
+    done = board(*options, cwd=tmp_path, without=without)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["signed_by"] == [signer("a").public.key_id]
+    for asked in ((*options, "--self-test"), ("self-test", str(place / "1.0.0"))):
+        done = board(*asked, cwd=tmp_path, without=without)
+        assert (done.returncode, "numpy" in done.stderr, done.stderr.count("\n")) == (4, True, 1), done.stderr
+
+
+@pytest.mark.parametrize("closed", ["> /dev/full", ">&-"])
+def test_an_answer_that_cannot_be_written_is_told_in_one_line(place: Path, tmp_path: Path, closed: str) -> None:
+    command = [sys.executable, "-m", "edgegen_runtime", "verify", str(place / "1.0.0"), *write_public(tmp_path, "a")]
+    shell = ["sh", "-c", f'"$@" {closed}', "sh", *command]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
+
+
 def test_wrong_options_are_refused(place: Path, tmp_path: Path) -> None:
     keys = write_public(tmp_path, "a")
     assert board("verify", str(place / "1.0.0"), cwd=tmp_path).returncode == 2
-    assert board("verify", str(place / "1.0.0"), *keys, "--threshold", "2", cwd=tmp_path).returncode == 6
+    for wrong in (("--threshold", "2"), ("--threshold", "0"), ("--max-age-days", "-1"), ("--max-age-days", "9" * 11)):
+        done = board("verify", str(place / "1.0.0"), *keys, *wrong, cwd=tmp_path)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert board("verify", str(tmp_path / "nowhere"), *keys, cwd=tmp_path).returncode == 6
 
 

@@ -52,7 +52,9 @@ class PolicyFile:
     keys: Mapping[str, KeyRule] = setting(doc="keys by a name of one's own")
     threshold: int = setting(1, doc="how many of the keys must have signed", minimum=1, maximum=16)
     required_verdicts: tuple[str, ...] = setting((), doc="budgets that must have been judged, and passed")
-    max_age_days: int | None = setting(None, doc="how long ago a signature may have been made", minimum=1)
+    max_age_days: int | None = setting(
+        None, doc="how long ago a signature may have been made", minimum=1, maximum=1_000_000
+    )
     minimum_version: str | None = setting(None, doc="older versions are refused")
     recipes: tuple[str, ...] = setting(("*",), doc="compression recipes that may ship; * stands for any letters")
     formats: tuple[str, ...] = setting(("*",), doc="formats that may ship")

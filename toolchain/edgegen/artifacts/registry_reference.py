@@ -58,15 +58,16 @@ def parse_reference(text: str) -> Reference:
     Raises:
         UsageError: it names nothing.
     """
-    if not text or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
+    path = text.removeprefix(_FOLDER)
+    if not path or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
         raise _unusable(text)
-    if text.startswith(_WEB):
-        return _web(text)
-    if text.startswith(_FOLDER):
-        return _folder(text.removeprefix(_FOLDER))
+    if path != text:
+        return _folder(path)
     if text.startswith((".", "/", "~")) or Path(text).is_dir():
         return _folder(text)
-    return _registry(text)
+    if " " in text:
+        raise _unusable(text)
+    return _web(text) if text.startswith(_WEB) else _registry(text)
 
 
 def is_loopback(host: str) -> bool:
@@ -112,7 +113,7 @@ def _folder(text: str) -> Reference:
 
 def _web(text: str) -> Reference:
     scheme, _, rest = text.partition("://")
-    host, slash, path = rest.partition("/")
+    host, slash, path = rest.rstrip("/").partition("/")
     if not _HOST.fullmatch(host) or "?" in path or "#" in path:
         raise _unusable(text)
     name, tag, digest = _split(path, text) if path else ("", None, None)

@@ -131,6 +131,14 @@ class Requests:
             self._auth.learn(reply.header("WWW-Authenticate"))
         elif reply.status != 200:
             raise self.unexpected(reply.status, reply.body, "to talk: it may be no registry")
+        elif reply.body.lstrip().startswith(b"<"):
+            raise ToolMissingError(
+                "a web page answers in the registry's place",
+                where=self.place,
+                got=reply.body.lstrip()[:60].decode(errors="replace"),
+                expected="the registry's API under /v2/",
+                next_step="look at the address with a browser: it may be a log-in page of the network, or no registry",
+            )
 
     def _scope(self) -> str:
         scope = f"repository:{self._name}:{'pull,push' if self._writes else 'pull'}"

@@ -8,8 +8,9 @@ from typing import Any
 
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
-from edgegen.artifacts.keys import Signer
+from edgegen.artifacts.keys import Signing
 from edgegen.artifacts.policy import check_version
+from edgegen.artifacts.release_metadata import read_metadata
 from edgegen.artifacts.release_records import (
     METADATA,
     RECALLED,
@@ -21,12 +22,12 @@ from edgegen.artifacts.release_records import (
     release_of,
     release_path,
 )
-from edgegen.artifacts.release_roles import Releases, read_metadata
+from edgegen.artifacts.release_roles import Releases
 from edgegen.artifacts.verify import Verified
 from edgegen.core.errors import UsageError
 
 
-def add(releases: Releases, family: str, verified: Verified, channel: str, signer: Signer) -> Release:
+def add(releases: Releases, family: str, verified: Verified, channel: str, signer: Signing) -> Release:
     """Makes a bundle the current one of its name, target and channel.
 
     Raises:
@@ -41,7 +42,7 @@ def add(releases: Releases, family: str, verified: Verified, channel: str, signe
     return release
 
 
-def remove(releases: Releases, family: str, path: str, signer: Signer) -> None:
+def remove(releases: Releases, family: str, path: str, signer: Signing) -> None:
     """Takes a release out of its channel. Devices that have it keep it until they are given a newer one."""
     role = releases.family(family)
     if path not in role.signed.targets:
@@ -51,7 +52,7 @@ def remove(releases: Releases, family: str, path: str, signer: Signer) -> None:
 
 
 def promote(
-    releases: Releases, family: str, signer: Signer, *, start: str, to: str, target: str | None, name: str | None
+    releases: Releases, family: str, signer: Signing, *, start: str, to: str, target: str | None, name: str | None
 ) -> list[Release]:
     """Makes what is current in one channel current in another, the same bundles.
 
@@ -84,7 +85,7 @@ def recall(
     releases: Releases,
     family: str,
     bad: str | Verified,
-    signer: Signer,
+    signer: Signing,
     *,
     reason: str,
     instead: str | None = None,

@@ -171,11 +171,37 @@ def trusted(fetcher: FetcherInterface, state: Path, root: Path | None, where: st
 def find_release(
     place: str, state: Path, *, target: str, channel: str, name: str, root: Path | None = None, timeout_s: float = 120.0
 ) -> Release:
-    """The current release of a name for a target.
+    """The current release of a name for a target, of a repository that lies in a folder or on a web server as it is.
 
     Args:
         place: folder or web address of the repository.
+
+    Raises:
+        EdgegenError: as ``current_release``; UsageError for an address of another kind too.
+    """
+    try:
+        source = source_of(place)
+    except UnreachableError as error:
+        raise UsageError("not a place with releases", where=place, got=error) from error
+    fetcher = _Fetcher(source, time.monotonic() + timeout_s)
+    return current_release(fetcher, state, place, target=target, channel=channel, name=name, root=root)
+
+
+def current_release(
+    fetcher: FetcherInterface,
+    state: Path,
+    where: str,
+    *,
+    target: str,
+    channel: str,
+    name: str,
+    root: Path | None,
+) -> Release:
+    """The current release of a name for a target, which is what nobody else may say.
+
+    Args:
         state: folder that keeps what was seen: no older metadata and no older version is taken.
+        where: the place, for errors.
         root: as ``trusted`` has it.
 
     Raises:
@@ -184,14 +210,10 @@ def find_release(
         IntegrityError: what it has must not be believed, and why.
     """
     path = release_path(target, channel, name)
-    try:
-        source = source_of(place)
-    except UnreachableError as error:
-        raise UsageError("not a place with releases", where=place, got=error) from error
-    with trusted(_Fetcher(source, time.monotonic() + timeout_s), state, root, place) as believed:
+    with trusted(fetcher, state, root, where) as believed:
         release = believed.release(path)
     if release is None:
-        raise ToolMissingError("there is no such release", where=place, got=path)
+        raise ToolMissingError("there is no such release", where=where, got=path)
     check_target(release.target, target)
     remember(state, path, release.version)
     return release

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tuf.api.metadata import Root, Targets
 
-from edgegen.artifacts.keys import Signer
+from edgegen.artifacts.keys import Signing
 from edgegen.artifacts.registry_reference import Reference
 from edgegen.artifacts.release_artifact import RELEASES_TAG, ReleasesArtifact, hand_over, releases_manifest
 from edgegen.artifacts.release_merge import adopt, lacks, share
@@ -32,7 +32,7 @@ _LOCK = "publish.lock"
 
 
 def publish_into(
-    releases: Releases, online: Sequence[Signer], reference: Reference, access: Access, *, replace: bool = False
+    releases: Releases, online: Sequence[Signing], reference: Reference, access: Access, *, replace: bool = False
 ) -> str:
     """Publishes in the folder and in a place. Returns the digest of what the place has then.
 

@@ -14,11 +14,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-from securesystemslib.signer import CryptoSigner, SSlibKey
-from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
     TOP_LEVEL_ROLE_NAMES,
     DelegatedRole,
@@ -32,14 +27,13 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from edgegen.artifacts.keys import Signer
+from edgegen.artifacts.keys import Signing
 from edgegen.artifacts.policy import TrustedKey
-from edgegen.artifacts.release_records import MAX_METADATA_BYTES, METADATA, TARGETS
+from edgegen.artifacts.release_metadata import metadata_bytes, parse_metadata, read_metadata, signed_by, tuf_key
+from edgegen.artifacts.release_records import METADATA, TARGETS
 from edgegen.core.digests import sha256_bytes
 from edgegen.core.errors import BuildError, UsageError
-from edgegen.core.given_file import read_file
 from edgegen.core.whole_file import replace_file
-from edgegen_runtime.public_keys import PublicKey
 
 ROLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -62,7 +56,7 @@ class Releases:
         self._now = now
         self._days = days or Days()
 
-    def begin(self, root: Sequence[Signer], threshold: int, targets: Signer, online: Signer) -> None:
+    def begin(self, root: Sequence[Signing], threshold: int, targets: Signing, online: Signing) -> None:
         """Writes the first metadata: nothing is released yet.
 
         Args:
@@ -81,7 +75,7 @@ class Releases:
         roles = {"root": list(keys.values()), "targets": [targets], "snapshot": [online], "timestamp": [online]}
         for role, signers in roles.items():
             for signer in signers:
-                top.add_key(_public(signer.public), role)
+                top.add_key(tuf_key(signer.public), role)
         top.roles["root"].threshold = threshold
         self._save("root", Metadata(top), list(keys.values()))
         self._save("targets", Metadata(Targets(expires=self._until(self._days.targets))), [targets])
@@ -93,13 +87,13 @@ class Releases:
         Raises:
             UsageError: they cannot be read, or are not signed by their own keys.
         """
-        data = _bytes(file)
-        root = _parsed(data, file, Root)
+        data = metadata_bytes(file)
+        root = parse_metadata(data, file, Root)
         if not root.signed.get_verification_result("root", root.signed_bytes, root.signatures).verified:
             raise UsageError("the root metadata are not signed by their own keys", where=str(file))
         self.write(self.folder / METADATA / f"{root.signed.version}.root.json", data)
 
-    def delegate(self, family: str, keys: Sequence[TrustedKey], patterns: Sequence[str], targets: Signer) -> None:
+    def delegate(self, family: str, keys: Sequence[TrustedKey], patterns: Sequence[str], targets: Signing) -> None:
         """Lets keys release for the targets that fit the patterns, in place of the keys that the family had.
 
         Raises:
@@ -110,7 +104,7 @@ class Releases:
         if not keys or not patterns or any("/" in pattern for pattern in patterns):
             raise UsageError("a family has keys and patterns of target names", got=", ".join(patterns)[:200])
         role = self.role("targets", Targets)
-        delegated = {item.key.key_id: _public(item.key) for item in keys}
+        delegated = {item.key.key_id: tuf_key(item.key) for item in keys}
         known = role.signed.delegations or Delegations(keys={}, roles={})
         roles = {**(known.roles or {})}
         roles[family] = DelegatedRole(
@@ -127,11 +121,11 @@ class Releases:
         )
         self.sign_again("targets", role, [targets])
 
-    def renew(self, name: str, signer: Signer) -> None:
+    def renew(self, name: str, signer: Signing) -> None:
         """Signs ``targets`` or a family once more, before its time is over. Raises UsageError."""
         self.sign_again(name, self.role("targets", Targets) if name == "targets" else self.family(name), [signer])
 
-    def rekey(self, name: str, keys: Sequence[TrustedKey], threshold: int, root: Sequence[Signer]) -> None:
+    def rekey(self, name: str, keys: Sequence[TrustedKey], threshold: int, root: Sequence[Signing]) -> None:
         """Gives a role other keys: after a loss, or in good time. Whatever the role signed must be signed anew then.
 
         Args:
@@ -150,17 +144,17 @@ class Releases:
         for keyid in list(role.signed.roles[name].keyids):
             role.signed.revoke_key(keyid, name)
         for item in fresh.values():
-            role.signed.add_key(_public(item.key), name)
+            role.signed.add_key(tuf_key(item.key), name)
         role.signed.roles[name].threshold = threshold
         role.signed.version += 1
         role.signed.expires = self._until(self._days.root)
-        signed = _signed(role, root)
+        signed = signed_by(role, root)
         for which, words in ((before, "earlier"), (role, "new")):
             if not which.signed.get_verification_result("root", signed.signed_bytes, signed.signatures).verified:
                 raise UsageError(f"too few of the {words} root keys signed", expected="more --root-key")
         self._write_role("root", signed)
 
-    def publish(self, *online: Signer) -> None:
+    def publish(self, *online: Signing) -> None:
         """Makes what was added visible, all at once: the timestamp is what every device asks for.
 
         Args:
@@ -186,7 +180,7 @@ class Releases:
         ready = {}
         for name, role in (("snapshot", Metadata(snapshot)), ("timestamp", Metadata(timestamp))):
             own = [signer for signer in online if signer.public.key_id in keys[name].keyids]
-            ready[name] = _signed(role, own)
+            ready[name] = signed_by(role, own)
             self._check_signed(name, ready[name])
         for name, signed in ready.items():
             self._write_role(name, signed)
@@ -237,14 +231,14 @@ class Releases:
         """Puts a record where its hash is part of the name, so that no reader meets one that is being changed."""
         self.write(self.record_file(path, sha256_bytes(record)), record)
 
-    def sign_again(self, name: str, role: Metadata[Targets], signers: Sequence[Signer]) -> None:
+    def sign_again(self, name: str, role: Metadata[Targets], signers: Sequence[Signing]) -> None:
         """Writes the next version of a role. Raises UsageError if the keys are not the role's."""
         role.signed.version = max(self.versions(name), default=0) + 1
         role.signed.expires = self._until(self._days.targets)
         self._save(name, role, signers)
 
-    def _save(self, name: str, role: Metadata[Any], signers: Sequence[Signer]) -> None:
-        signed = _signed(role, signers)
+    def _save(self, name: str, role: Metadata[Any], signers: Sequence[Signing]) -> None:
+        signed = signed_by(role, signers)
         self._check_signed(name, signed)
         self._write_role(name, signed)
 
@@ -272,37 +266,3 @@ class Releases:
 
     def _until(self, days: int) -> datetime:
         return self._now + timedelta(days=days)
-
-
-def read_metadata(path: Path, kind: type[Any]) -> Metadata[Any]:
-    """Metadata in a file, their signatures not looked at. Raises UsageError: unreadable, or of another kind."""
-    return _parsed(_bytes(path), path, kind)
-
-
-def _parsed(data: bytes, path: Path, kind: type[Any]) -> Metadata[Any]:
-    """As ``read_metadata``, of bytes that were read already."""
-    try:
-        found: Metadata[Any] = Metadata.from_bytes(data)
-    except RepositoryError as error:
-        raise UsageError("metadata cannot be read", where=str(path), got=error) from error
-    if not isinstance(found.signed, kind):
-        raise UsageError("metadata of another kind", where=str(path), got=type(found.signed).__name__)
-    return found
-
-
-def _bytes(path: Path) -> bytes:
-    return read_file(path, "a metadata file", limit_bytes=MAX_METADATA_BYTES)
-
-
-def _signed(role: Metadata[Any], signers: Sequence[Signer]) -> Metadata[Any]:
-    role.signatures.clear()
-    for signer in signers:
-        role.sign(CryptoSigner(signer.private, public_key=_public(signer.public)), append=True)
-    return role
-
-
-def _public(key: PublicKey) -> SSlibKey:
-    """The key as TUF has it, under its own id."""
-    public = load_der_public_key(key.der)
-    assert isinstance(public, (Ed25519PublicKey, EllipticCurvePublicKey))
-    return SSlibKey.from_crypto(public, keyid=key.key_id)

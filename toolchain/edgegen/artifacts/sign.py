@@ -127,13 +127,11 @@ def moment_of_signing(expires_days: int | None) -> Moment:
     """
     given = os.environ.get("SOURCE_DATE_EPOCH")
     try:
-        now = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)
+        now = (datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)).replace(microsecond=0)
+        expires_on = None if expires_days is None else now + timedelta(days=expires_days)
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError("SOURCE_DATE_EPOCH is no moment", got=given, expected="seconds since 1970") from error
-    return Moment(
-        signed_on=now.replace(microsecond=0),
-        expires_on=None if expires_days is None else now.replace(microsecond=0) + timedelta(days=expires_days),
-    )
+    return Moment(signed_on=now, expires_on=expires_on)
 
 
 def _missing(verified: Verified, signers: Sequence[Signing], moment: Moment) -> list[Signing]:

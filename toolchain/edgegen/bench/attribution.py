@@ -68,6 +68,13 @@ def attribute(old: Side, new: Side, metric: str) -> Attribution:
         parts = _chosen(old, new) or _of_counts(old, new, moved, notes)
     elif old.candidate != new.candidate:
         parts = [_candidate(old, new, moved)]
+    silent = " and ".join(side.source for side in (old, new) if not side.build_told)
+    if silent:
+        notes.append(f"passes, settings and data cannot be compared: a run does not tell them ({silent})")
+        if old.model_sha256 != new.model_sha256:
+            notes.append("the model file is not the same")
+    if old.core != new.core and exact:
+        notes.append(f"counted on two cores, {old.core} and {new.core}: what that moved is in every part")
     known = {(part.kind, part.name) for part in parts}
     rest = [cause for cause in _differences(old, new) if (cause.kind, cause.name) not in known]
     explained = sum(part.moved or 0.0 for part in parts)
@@ -243,9 +250,10 @@ def _where(matched: Sequence[Matched]) -> tuple[Mapping[str, Any], ...]:
 def _differences(old: Side, new: Side) -> list[Cause]:
     """What differs and has no part of its own: what may be behind the parts that have one."""
     found = _running(old, new)
-    if old.candidate == new.candidate:
-        found += _steps(old, new)
-    found += _settings(old, new)
+    if old.build_told and new.build_told:
+        if old.candidate == new.candidate:
+            found += _steps(old, new)
+        found += _settings(old, new)
     found += [
         Cause(kind="data", name=name, said="other data than before")
         for name, digest in new.data.items()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgegen.bench.regression import Check
-from edgegen.bench.waivers import Waiver, told
+from edgegen.bench.waivers import ANY, Waiver, told
 from edgegen.core.errors import ExitCode
+from edgegen.core.lazy import nearest
 from edgegen.core.records import read_record, write_record
 from edgegen.core.results import Verdict
 
@@ -100,7 +101,7 @@ def gate_document(
         and (item.target == "*" or item.target in targets)
         and tuple(sorted(told(item).items())) not in used
     ]
-    said = [f"the waiver of {item.budget} on {item.target} ({item.owner}) lifts nothing: remove it" for item in unused]
+    said = [_unused(item, checks) for item in unused]
     return {
         "schema_version": SCHEMA_VERSION,
         "when": when,
@@ -163,6 +164,15 @@ def _lifted(check: Check, waivers: Sequence[Waiver]) -> Check:
         return check
     reason = "; ".join(text for text in (f"would be {check.status}", check.reason) if text)
     return replace(check, status="waived", waiver=told(found), reason=reason)
+
+
+def _unused(waiver: Waiver, checks: Sequence[Check]) -> str:
+    """Why a waiver lifts nothing: its check passes, or there is none of that name: likely a slip of the pen."""
+    about = f"the waiver of {waiver.budget} on {waiver.target} ({waiver.owner}) lifts nothing"
+    names = list(dict.fromkeys(check.budget for check in checks if waiver.target in (ANY, check.target)))
+    if waiver.budget in names:
+        return f"{about}: remove it"
+    return f"{about}: no check of this gate has that name{nearest(waiver.budget, names)}"
 
 
 def _expired(waiver: Waiver, today: datetime.date) -> Check:

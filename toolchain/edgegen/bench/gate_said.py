@@ -25,7 +25,10 @@ def headline(document: Mapping[str, Any]) -> str:
     if not checks:
         return "Nothing was judged: no budget and no baseline"
     if not bad:
-        return f"Passed: {len(checks) - lifted} of {len(checks)} checks{waivers}"
+        passed = sum(check.status == "pass" for check in checks)
+        optional = len(checks) - passed - lifted
+        others = f"; {optional} optional not kept or not judged" if optional else ""
+        return f"Passed: {passed} of {len(checks)} checks{waivers}{others}"
     said = ", ".join(f"{check.budget} on {check.target} {BECAME[check.status]}" for check in bad[:4])
     more = f" and {len(bad) - 4} more" if len(bad) > 4 else ""
     return f"{said}{more}{waivers}"
@@ -41,10 +44,18 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def limit_of(check: Check) -> str:
-    """``≤ 390.6 KiB``; empty where there is no limit."""
+    """``≤ 390.6 KiB``, or ``≤ +2.0 %`` where the change's interval is judged; empty where there is no limit."""
     if check.limit is None:
         return ""
-    return f"{'≤' if check.direction == 'max' else '≥'} {amount(check.limit, check.unit)}"
+    relation = "≤" if check.direction == "max" else "≥"
+    if by_interval(check):
+        return f"{relation} {percent(check.limit / (check.baseline or 1.0) - 1)}"
+    return f"{relation} {amount(check.limit, check.unit)}"
+
+
+def by_interval(check: Check) -> bool:
+    """Whether the interval of a change was judged: then one value beyond the limit is no failure yet."""
+    return check.low_ratio is not None and bool(check.baseline)
 
 
 def change_of(check: Check) -> str:
@@ -77,11 +88,16 @@ def finding(check: Check) -> str:
     """One clause on a check: what is compared, and why it came out so."""
     if check.value is None or check.limit is None:
         return f"{check.budget}: {check.reason or check.status}"
+    change = change_of(check)
+    if by_interval(check):
+        about = (
+            f"{check.budget} {amount(check.value, check.unit)}, {change} against {amount(check.baseline, check.unit)}"
+        )
+        return f"{about} ({why(check)})" if why(check) else about
     held = (check.value <= check.limit) if check.direction == "max" else (check.value >= check.limit)
     relation = {("max", True): "≤", ("max", False): ">", ("min", True): "≥", ("min", False): "<"}
     sign = relation[check.direction, held]
     text = f"{check.budget} {amount(check.value, check.unit)} {sign} {amount(check.limit, check.unit)}"
-    change = change_of(check)
     text += f", {change} against {amount(check.baseline, check.unit)}" if change else ""
     return f"{text} ({why(check)})" if why(check) else text
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegen.artifacts.parse import strict_json
+from edgegen.bench.given_json import given_json
 from edgegen.bench.runs import Run, line_of, run_of_line
 from edgegen.core.errors import IntegrityError, StorageError, UsageError
 from edgegen.core.given_file import read_file
 from edgegen.core.lazy import load
+from edgegen.core.whole_file import put_file
 
 if TYPE_CHECKING:
     import pandas
 
 MAX_BYTES = 256 << 20
 MAX_LINE_BYTES = 4 << 20
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_OPEN, _CLOSED = re.compile(rb"[\[{]"), re.compile(rb"[\]}]")
 _COLUMNS = (
     *("when", "name", "version", "target", "candidate", "runtime", "device", "core", "fingerprint", "commit", "dirty"),
     *("bundle_digest", "metric", "kind", "value", "better", "process"),
@@ -58,8 +62,9 @@ class History:
             ToolMissingError: pandas or pyarrow is not installed.
         """
         load("pyarrow:Table", extra="data")
+        data: bytes = self.to_frame().to_parquet(index=False)
         try:
-            self.to_frame().to_parquet(path, index=False)
+            put_file(path, data)
         except OSError as error:
             raise StorageError("the Parquet file cannot be written", where=str(path), got=error.strerror) from error
 
@@ -114,7 +119,7 @@ def parse_history(data: bytes, where: str) -> History:
         if len(line) > MAX_LINE_BYTES:
             raise UsageError("a line of the history is too long", where=place, expected=f"<= {MAX_LINE_BYTES} bytes")
         try:
-            parsed = strict_json(line, place)
+            parsed = given_json(line, place)
         except IntegrityError as error:
             if _cut_short(line):
                 torn += 1
@@ -125,9 +130,12 @@ def parse_history(data: bytes, where: str) -> History:
 
 
 def _cut_short(line: bytes) -> bool:
-    """Whether a line begins as a run does and ends within it."""
+    """Whether a line begins as a run does and ends within it: in a text, or before its brackets are closed."""
     begin = b'{"fingerprint":'
-    return line[: len(begin)] == begin[: len(line)] and not line.rstrip().endswith(b"}")
+    if line[: len(begin)] != begin[: len(line)]:
+        return False
+    outside = _TEXT.sub(b"", line)
+    return b'"' in outside or len(_OPEN.findall(outside)) > len(_CLOSED.findall(outside))
 
 
 def _is_torn(handle: int) -> bool:

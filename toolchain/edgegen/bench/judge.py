@@ -11,9 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from edgegen.core.budgets import Budget, BytesBudget, CountBudget, LatencyBudget, QualityBudget, read_budgets
+from edgegen.core.budgets import (
+    Budget,
+    BytesBudget,
+    CountBudget,
+    EnergyBudget,
+    LatencyBudget,
+    QualityBudget,
+    read_budgets,
+)
 from edgegen.core.errors import ExitCode
-from edgegen.core.results import Candidate, NumberKind, Prediction, Status, Verdict
+from edgegen.core.results import Candidate, NumberKind, Status, Verdict
 from edgegen.core.targets import TargetProfile
 from edgegen.metrics.table import METRICS
 
@@ -84,6 +92,8 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
 def _judge(name: str, budget: Budget, candidate: Candidate, profile: TargetProfile) -> Verdict:
     if isinstance(budget, LatencyBudget):
         return _measured(budget, candidate) if budget.kind == "measured" else _predicted(budget, candidate)
+    if isinstance(budget, EnergyBudget):
+        return _metered(budget, candidate) if budget.kind == "measured" else _predicted_energy(budget, candidate)
     if isinstance(budget, CountBudget):
         return _instructions(name, budget, candidate)
     if isinstance(budget, BytesBudget):
@@ -128,18 +138,65 @@ def _predicted(budget: LatencyBudget, candidate: Candidate) -> Verdict:
     )
     if candidate.predicted is None:
         return limit.verdict("unverified", None, _unknown("no latency was predicted", candidate))
-    return limit.verdict(*_within_band(candidate.predicted, budget.max_ms))
+    found = candidate.predicted
+    ends = (found.low_ms, found.high_ms)
+    return limit.verdict(*_within_band(found.latency_ms, ends, budget.max_ms, "ms", found.origin))
 
 
-def _within_band(predicted: Prediction, max_ms: float) -> tuple[Status, float, str]:
-    value, band = predicted.latency_ms, f"{predicted.low_ms:.3g} to {predicted.high_ms:.3g} ms"
-    if predicted.low_ms > max_ms:
-        return "fail", value, f"even the low end of the band, {predicted.low_ms:.3g} ms, is above the limit"
-    if predicted.origin == UNCALIBRATED:
-        return "unverified", value, f"the cost model was never fitted to a device (its band: {band})"
-    if predicted.high_ms <= max_ms:
+def _within_band(
+    value: float, band: tuple[float, float], limit: float, unit: str, origin: str
+) -> tuple[Status, float, str]:
+    """``origin``: of the cost model that the milliseconds came through, of which energy is made too."""
+    (low, high), said = band, f"{band[0]:.3g} to {band[1]:.3g} {unit}"
+    if low > limit:
+        return "fail", value, f"even the low end of the band, {low:.3g} {unit}, is above the limit"
+    if origin == UNCALIBRATED:
+        return "unverified", value, f"the cost model was never fitted to a device (its band: {said})"
+    if high <= limit:
         return "pass", value, ""
-    return "inconclusive", value, f"the limit lies inside the band, {band}"
+    return "inconclusive", value, f"the limit lies inside the band, {said}"
+
+
+def _metered(budget: EnergyBudget, candidate: Candidate) -> Verdict:
+    limit = _energy_limit("energy_joules", budget)
+    clock = candidate.measured
+    if clock is None or clock.joules is None:
+        reason = _unknown("no energy was measured by a meter", candidate)
+        if candidate.predicted is not None and candidate.predicted.energy is not None:
+            reason += "; a prediction never stands in for a measurement"
+        return limit.verdict("unverified", None, reason)
+    drift = (clock.board or {}).get("drift", ())
+    if drift:
+        return limit.verdict("inconclusive", clock.joules, f"the board did not stay as it was: {'; '.join(drift)}")
+    low, high = clock.joules_interval or (clock.joules, clock.joules)
+    if low <= budget.max_joules < high:
+        reason = f"the limit lies inside the interval with 95 % confidence, {low:.3g} to {high:.3g} J"
+        return limit.verdict("inconclusive", clock.joules, reason)
+    return limit.compare(clock.joules, "")
+
+
+def _predicted_energy(budget: EnergyBudget, candidate: Candidate) -> Verdict:
+    limit = _energy_limit("energy_predicted_joules", budget)
+    latency = candidate.predicted
+    if latency is None or latency.energy is None:
+        why = "no latency was predicted" if latency is None else "the profile has no energy model"
+        return limit.verdict("unverified", None, _unknown(f"no energy was predicted: {why}", candidate))
+    found = latency.energy
+    return limit.verdict(
+        *_within_band(found.joules, (found.low_j, found.high_j), budget.max_joules, "J", latency.origin)
+    )
+
+
+def _energy_limit(metric: str, budget: EnergyBudget) -> _Limit:
+    return _Limit(
+        budget="energy",
+        metric=metric,
+        kind=budget.kind,
+        direction="max",
+        limit=budget.max_joules,
+        unit="J",
+        required=budget.required,
+    )
 
 
 def _instructions(name: str, budget: CountBudget, candidate: Candidate) -> Verdict:

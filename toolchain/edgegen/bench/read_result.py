@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.artifacts.layout import BUNDLE_DIR
-from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.verify import evidence_files
+from edgegen.bench.given_json import given_json
 from edgegen.bench.result import result_schema
 from edgegen.core.errors import IntegrityError, UsageError
 from edgegen.core.given_file import read_file
@@ -42,7 +42,7 @@ def read_result(path: Path) -> dict[str, Any]:
     found = _file(path)
     data = read_file(found, "the result", limit_bytes=MAX_BYTES)
     try:
-        document = strict_json(data, str(path))
+        document = given_json(data, str(path))
     except IntegrityError as error:
         raise UsageError("the result is no JSON", where=str(path), got=error.got, expected="a result.json") from error
     check_result(document, str(path))

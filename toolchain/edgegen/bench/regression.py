@@ -44,7 +44,7 @@ class Check:
     direction: Literal["max", "min"]
     reason: str = ""
     baseline: float | None = None  # None: an absolute budget
-    change_ratio: float | None = None  # new over old, less one
+    change_ratio: float | None = None  # new less old, over the size of the old: more is above zero
     low_ratio: float | None = None  # interval of the change; None: exact
     high_ratio: float | None = None
     waiver: Mapping[str, str] | None = None  # what lifted it
@@ -101,6 +101,7 @@ def _check(new: Run, old: Run, figure: Figure, before: Figure, rules: Rules) -> 
     limit = _limit(before.value, tolerance, lower_is_better=figure.better == "lower")
     status, reason = _exact(figure, limit)
     low = high = None
+    change = (figure.value - before.value) / abs(before.value) if before.value else None
     if figure.kind != before.kind:
         status, reason = "inconclusive", f"the baseline's figure is {before.kind}, this one {figure.kind}"
     elif figure.kind == "counted" and new.core != old.core:
@@ -119,7 +120,8 @@ def _check(new: Run, old: Run, figure: Figure, before: Figure, rules: Rules) -> 
         )
         status, reason = found.status, found.reason
         if math.isfinite(found.high_ratio):
-            low, high = found.low_ratio - 1, found.high_ratio - 1
+            # The test's own estimate: that of the medians may lie outside its interval.
+            change, low, high = found.ratio - 1, found.low_ratio - 1, found.high_ratio - 1
     return Check(
         target=new.target,
         budget=f"{figure.metric} regression",
@@ -133,7 +135,7 @@ def _check(new: Run, old: Run, figure: Figure, before: Figure, rules: Rules) -> 
         direction="max" if figure.better == "lower" else "min",
         reason=reason,
         baseline=before.value,
-        change_ratio=figure.value / before.value - 1 if before.value else None,
+        change_ratio=change,
         low_ratio=low,
         high_ratio=high,
     )
@@ -162,7 +164,7 @@ def _apart(new: Run, old: Run) -> str:
 def unit_of_metric(metric: str) -> str:
     """The unit that a figure's name tells."""
     base = metric.removesuffix("_mean").removesuffix("_worst5")
-    units = {"_bytes": "bytes", "_ms": "ms", "_tokens_per_s": "tokens/s", "_db": "dB", "_nats": "nats"}
+    units = {"_bytes": "bytes", "_ms": "ms", "_tokens_per_s": "tokens/s", "_db": "dB", "_nats": "nats", "_joules": "J"}
     if base.endswith(("instructions", "_instructions_per_token")):
         return "instructions"
     return next((unit for suffix, unit in units.items() if base.endswith(suffix)), "")

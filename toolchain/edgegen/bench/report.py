@@ -16,6 +16,7 @@ from edgegen.bench.view import (
     candidate_rows,
     change_rows,
     class_rows,
+    energy_rows,
     latency_rows,
     memory_rows,
     operator_rows,
@@ -72,6 +73,7 @@ def render_report(
         classes=class_rows(document),
         operators=operator_rows(document),
         latencies=latency_rows(document),
+        energies=energy_rows(document),
         memory=memory_rows(document),
         quality=quality_rows(document),
         calibration=calibration_rows(document),
@@ -92,6 +94,12 @@ def _facts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"name": "one inference", "kind": row["kind"], "value": row["value"]}
         for row in latency_rows(document)
         if row["value"] and judged.isdisjoint({("latency", row["kind"]), ("instructions", row["kind"])})
+    ]
+    # One figure of energy: a predicted one beside a measured one would look like its equal.
+    facts += [
+        {"name": "energy of one inference", "kind": row["kind"], "value": row["value"]}
+        for row in energy_rows(document)[:1]
+        if ("energy", row["kind"]) not in judged
     ]
     return facts + [row for row in memory_rows(document) if row["metric"] not in known]
 

@@ -169,7 +169,10 @@ def _not_measured(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) 
     if not any((item.quality or {}).get("cross_isa") for item in candidates):
         found.append("agreement between instruction sets: not measured")
     if not any(item.measured and item.measured.joules is not None for item in candidates):
-        found.append("energy: not measured, no device with a power meter was given")
+        said = "energy: not measured, no device with a power meter was given"
+        if any(item.predicted and item.predicted.energy for item in candidates):
+            said += "; its predicted figures are a band of watts x predicted milliseconds"
+        found.append(said)
     found += [
         f"budget {item.budget}: {item.status}, {item.reason}"
         for item in verdicts

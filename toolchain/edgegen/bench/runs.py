@@ -94,6 +94,11 @@ def run_of_line(data: Any, where: str) -> Run:
         raise UsageError("the fingerprint is not the machine's", where=where, got=said, expected=run.fingerprint)
     if len(run.figures) > MAX_FIGURES or any(len(item.processes) > MAX_PROCESSES for item in run.figures):
         raise UsageError("a run holds more figures than it may", where=where, expected=f"at most {MAX_FIGURES}")
+    for name in ("name", "version", "target", "candidate", "runtime", "device", "core", "commit", "when"):
+        if not getattr(run, name).isprintable():
+            raise UsageError(f"a run's {name} is no plain text", where=where, got=repr(getattr(run, name)[:80]))
+    if len({item.metric for item in run.figures}) < len(run.figures):
+        raise UsageError("a run holds one figure twice", where=where)
     for item in run.figures:
         if not all(math.isfinite(number) for number in (item.value, *item.processes)):
             raise UsageError("a figure is not finite", where=where, got=item.metric)

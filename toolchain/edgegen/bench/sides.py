@@ -31,6 +31,7 @@ class Side:
     operators: Sequence[Operator] = ()  # none: not counted one by one
     tools: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)  # dotted name -> value as text
+    build_told: bool = False  # whether passes, settings of steps and seeds are: a line of a history has none
     made_from_told: bool = False  # whether those of the family and of the training are among the settings
     data: Mapping[str, str] = field(default_factory=dict)  # step -> digest
     passes: Sequence[Mapping[str, Any]] = ()
@@ -81,6 +82,7 @@ def side_of_result(document: Mapping[str, Any], source: str, candidate: str | No
     return replace(
         side_of_run(run, source),
         settings={**settings, **own, **seeds},
+        build_told=True,
         made_from_told=isinstance(made_from, Mapping),
         data=data,
         passes=tuple(item.get("passes") or ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from edgegen.bench.history import History
 from edgegen.bench.page import render_page
 from edgegen.bench.regression import GATED, unit_of_metric
 from edgegen.bench.runs import Run
+from edgegen.core.errors import UsageError
+from edgegen.core.lazy import nearest
 
 _LEAST_RATIO = 0.005  # of a change that is told: below it counts differ by their environment
 _MOST_ROWS = 60
@@ -31,7 +34,11 @@ def trend_document(history: History, metrics: Sequence[str] = ()) -> dict[str, A
 
     Args:
         metrics: figures beside those that gates look at.
+
+    Raises:
+        UsageError: no run has one of ``metrics``.
     """
+    _refuse_unknown(history, metrics)
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in history.runs:
         groups.setdefault((run.name, run.target, run.fingerprint), []).append(run)
@@ -42,6 +49,11 @@ def trend_document(history: History, metrics: Sequence[str] = ()) -> dict[str, A
         for metric in wanted
         if (found := _series([run for run in runs if run.figure(metric) is not None], metric)) is not None
     ]
+    # Machines of one target are told apart where there are several.
+    places = Counter((item["metric"], item["project"], item["target"]) for item in series)
+    for item in series:
+        several = places[item["metric"], item["project"], item["target"]] > 1
+        item["place"] = f"{item['target']} ({item['fingerprint'][:6]})" if several else item["target"]
     return {
         "schema_version": 1,
         "exit_code": 0,
@@ -49,6 +61,16 @@ def trend_document(history: History, metrics: Sequence[str] = ()) -> dict[str, A
         "torn": history.torn,
         "series": series,
     }
+
+
+def _refuse_unknown(history: History, metrics: Sequence[str]) -> None:
+    known = list(dict.fromkeys(figure.metric for run in history.runs for figure in run.figures))
+    for metric in metrics:
+        if metric not in known:
+            raise UsageError(
+                "no run has such a figure", where="--metric", got=f"{metric}{nearest(metric, known)}",
+                expected=f"one of {', '.join(known)}" if known else None,
+            )  # fmt: skip
 
 
 def render_trend(document: Mapping[str, Any]) -> str:

@@ -15,13 +15,17 @@ from edgegen.bench.wording import (
     band,
     budget_name,
     closeness,
+    energy_check,
     figure,
     grouped,
+    joule_band,
+    joules,
     judged_limit,
     judged_value,
     known_value,
     meaning,
     named,
+    predicted_band,
     shown_candidate,
     size,
     unit_of,
@@ -50,8 +54,8 @@ def verdict_rows(document: Document) -> list[Row]:
 
 
 def _verdict_row(document: Document, item: Verdict) -> Row:
-    predicted = (shown_candidate(document) or {}).get("predicted") if item.kind == "predicted" else None
-    values = [predicted["low_ms"], predicted["high_ms"]] if predicted else [item.value or 0.0]
+    predicted = predicted_band(document, item)
+    values = list(predicted) if predicted else [item.value or 0.0]
     scale = 1.25 * max(abs(item.limit), *map(abs, values), 1e-30)
     shares = [round(100 * max(0.0, value) / scale, 2) for value in (item.limit, *values)]
     return {
@@ -187,6 +191,28 @@ def latency_rows(document: Document) -> list[Row]:
             "detail": f"{predicted['model']}; {_origin(predicted)}" if predicted else "no cost model, or no counts",
         },
     ]
+
+
+def energy_rows(document: Document) -> list[Row]:
+    """Energy of an inference of the shown candidate: measured first, the predicted one as a check of it. None where
+    neither is known.
+    """
+    shown = shown_candidate(document) or {}
+    clock, latency = shown.get("measured") or {}, shown.get("predicted") or {}
+    predicted = latency.get("energy")
+    measured, interval = clock.get("joules"), clock.get("joules_interval")
+    rows = []
+    if measured is not None:
+        said = f"by a meter in the supply of {clock['device']}"
+        if interval:
+            said += f"; {joules(interval[0])} to {joules(interval[1])} with 95 % confidence"
+        rows.append({"kind": "measured", "value": joules(measured), "detail": said})
+    if predicted:
+        low, high = predicted["low_j"], predicted["high_j"]
+        check = "never measured" if measured is None else energy_check(measured, low, high)
+        said = f"{check}; {predicted['model']}; milliseconds {_origin(latency)}; watts from {predicted['origin']}"
+        rows.append({"kind": "predicted", "value": joule_band(low, high), "detail": said})
+    return rows
 
 
 def _moved(counted: Mapping[str, Any]) -> str:

@@ -46,6 +46,7 @@ QUALITY_PARTS = {
     "task": "The classes that follow from it, against the float model's",
     "cross_isa": "The target's kernels against this host's, same model",
 }
+_JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9))
 _ACROSS = {
     "max_abs_difference": "of any value of any sample between the two",
     "psnr_db": "peak signal-to-noise ratio between the two; 150 where both are identical",
@@ -89,6 +90,8 @@ def figure(value: float | None, unit: str = "") -> str:
     """A number as a person reads it: whole numbers grouped, others to four significant digits, the unit behind."""
     if value is None:
         return "unknown"
+    if unit == "J":
+        return joules(value)
     text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else _significant(value)
     # The budget's own name says "instructions"; repeating it as a unit only makes the sentence longer.
     return f"{text} {unit}" if unit and unit != "instructions" else text
@@ -96,10 +99,26 @@ def figure(value: float | None, unit: str = "") -> str:
 
 def band(low_ms: float, high_ms: float) -> str:
     """A predicted latency as a person reads it: its band, to two digits, for it has no more."""
-    if high_ms >= 99.5:
-        return f"{low_ms:,.0f} to {high_ms:,.0f} ms"
-    low, high = (f"{value:#.2g}".removesuffix(".") for value in (low_ms, high_ms))
-    return f"{low} to {high} ms"
+    return _band(low_ms, high_ms, "ms")
+
+
+def joules(value: float) -> str:
+    """Energy as a person reads it: ``2.41 mJ``."""
+    unit, scale = _joule_unit(value)
+    return f"{figure(value / scale)} {unit}"
+
+
+def joule_band(low_j: float, high_j: float) -> str:
+    """A predicted energy as a person reads it: as ``band``."""
+    unit, scale = _joule_unit(high_j)
+    return _band(low_j / scale, high_j / scale, unit)
+
+
+def energy_check(measured_j: float, low_j: float, high_j: float) -> str:
+    """What a measured energy says of the predicted band: ``inside its band``."""
+    if low_j <= measured_j <= high_j:
+        return "the measured energy is inside its band"
+    return f"the measured energy is {'below' if measured_j < low_j else 'above'} its band: trust the measured one"
 
 
 def apart(value: float) -> str:
@@ -151,10 +170,21 @@ def size(value: int | None) -> str:
 
 def judged_value(document: Mapping[str, Any], verdict: Verdict) -> str:
     """The judged figure; of a prediction its band, for the figure in its middle says more than is known."""
+    found = predicted_band(document, verdict)
+    if found is None:
+        return _amount(verdict.value, verdict.unit)
+    return joule_band(*found) if verdict.unit == "J" else band(*found)
+
+
+def predicted_band(document: Mapping[str, Any], verdict: Verdict) -> tuple[float, float] | None:
+    """The band of the prediction that a verdict is about, in its unit; None where it is about none."""
     predicted = (shown_candidate(document) or {}).get("predicted")
-    if verdict.kind == "predicted" and predicted:
-        return band(predicted["low_ms"], predicted["high_ms"])
-    return _amount(verdict.value, verdict.unit)
+    if verdict.kind != "predicted" or not predicted:
+        return None
+    if verdict.unit != "J":
+        return predicted["low_ms"], predicted["high_ms"]
+    energy = predicted.get("energy")
+    return (energy["low_j"], energy["high_j"]) if energy else None
 
 
 def judged_limit(verdict: Verdict) -> str:
@@ -187,7 +217,7 @@ def sign(direction: str, status: str) -> str:
 
 def subject_of(budget: str, metric: str) -> str:
     """``psnr_db worst5`` for a budget and the metric it was judged by; the budget alone where that says it all."""
-    detail = metric.removeprefix(budget).removesuffix("_ms").strip("_")
+    detail = metric.removeprefix(budget).removesuffix("_ms").removesuffix("_joules").strip("_")
     return budget if detail in ("", "min", "bytes") else f"{budget} {detail}"
 
 
@@ -218,6 +248,18 @@ def headline(document: Mapping[str, Any]) -> str:
     return (
         f"Nothing ships for {target}: the closest candidate, {closest}, {' and '.join(reasons) or 'was not measured'}"
     )
+
+
+def _band(low: float, high: float, unit: str) -> str:
+    if high >= 99.5:
+        return f"{low:,.0f} to {high:,.0f} {unit}"
+    first, last = (f"{value:#.2g}".removesuffix(".") for value in (low, high))
+    return f"{first} to {last} {unit}"
+
+
+def _joule_unit(value: float) -> tuple[str, float]:
+    """The greatest unit in which the value is not below 1, and what it is in joules."""
+    return next(((unit, scale) for unit, scale in _JOULES if abs(value) >= scale), _JOULES[-1])
 
 
 def _amount(value: float | None, unit: str) -> str:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress
+from edgegen.cli.console import (
+    offline_option,
+    output_options,
+    plain_table,
+    print_json,
+    progress,
+    whoever_reads,
+    wide_console,
+)
 from edgegen.core.errors import UsageError, gravest
 
 if TYPE_CHECKING:
@@ -25,7 +33,9 @@ _OPERATORS = 12
 @click.option("--target", "-t", help="Default: the one that the bundle was built for.")
 @click.option("--device", metavar="URL", help="Where to measure. Default: the target's own.")
 @click.option("--baseline", metavar="FILE", help="Runs, a result.json or a bundle to hold the figures against.")
-@click.option("--record", metavar="FILE", help="Append the run to this file of JSON lines, or to git-notes.")
+@click.option(
+    "--record", metavar="FILE", help="Append the run, where it passed, to this file of JSON lines, or to git-notes."
+)
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="Folder of the project.")
 @click.option("--calibrate", is_flag=True, help="Clock generated models and fit the target's cost model to them.")
 @click.option("--save", metavar="NAME", help="With --calibrate: write the profile into the project's targets/NAME/.")
@@ -54,12 +64,16 @@ def command(
         with progress(quiet=quiet) as teller:
             _calibrate(str(target), device, project, save, teller, offline=offline, as_json=as_json)
         return 0
+    from edgegen.bench.commits import NOTES
+    from edgegen.cli.gate import prepare_places, show_checks
     from edgegen.core.cache import Cache
     from edgegen.core.project import project_folder
     from edgegen.pipeline.bench import bench
     from edgegen.pipeline.gate import judge_run, read_baseline
     from edgegen.pipeline.history import record_run
 
+    if record not in (None, NOTES):
+        prepare_places([Path(str(record))])
     folder = project_folder() if project is None else project
     cache = Cache()
     with progress(quiet=quiet) as teller, cache.in_use():
@@ -69,20 +83,23 @@ def command(
         done = bench(
             bundle, target=target, device=device, project=folder, cache=cache, progress=teller, offline=offline
         )
-    if record is not None:
-        record_run(record, done.run)
     gate = None if before is None else judge_run(done.run, before, subject=str(bundle))
     codes = [done.exit_code, *([] if gate is None else [gate.exit_code])]
     code = int(gravest(codes))
-    if as_json:
-        document = {**done.document(), "exit_code": code}
-        print_json(document if gate is None else {**document, "gate": gate.document})
-        return code
-    _show(done)
-    if gate is not None:
-        from edgegen.cli.gate import show_checks
-
-        show_checks(gate.document)
+    # The first run of a target has nothing to be held against: it begins the history.
+    passed = code == 0 or (done.exit_code == 0 and gate is not None and not gate.document["checks"])
+    if record is not None and passed:
+        record_run(record, done.run)
+    with whoever_reads():
+        if as_json:
+            document = {**done.document(), "exit_code": code}
+            print_json(document if gate is None else {**document, "gate": gate.document})
+            return code
+        _show(done)
+        if record is not None and not passed:
+            click.echo(f"  not added to {record}: what has not passed must not become the next baseline")
+        if gate is not None:
+            show_checks(gate.document)
     return code
 
 
@@ -141,15 +158,16 @@ def _calibrate(
 
 
 def _show(done: Benched) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from edgegen.bench.gate_said import amount
     from edgegen.bench.regression import unit_of_metric
-    from edgegen.bench.wording import band
+    from edgegen.bench.wording import band, energy_check, joule_band
 
-    console, run = Console(highlight=False), done.run
-    table = plain_table(f"{escape(run.name)} {escape(run.version)}, {escape(run.candidate)} on {escape(run.core)}")
+    console, run = wide_console(), done.run
+    title = f"{run.name} {run.version}, {run.candidate} on {run.core}"
+    console.print(f"[italic]{escape(title)}[/]", soft_wrap=True)
+    table = plain_table()
     table.add_column("figure", no_wrap=True)
     table.add_column("value", no_wrap=True, justify="right")
     table.add_column("kind", no_wrap=True, style="dim")
@@ -157,7 +175,15 @@ def _show(done: Benched) -> None:
         table.add_row(figure.metric, amount(figure.value, unit_of_metric(figure.metric)), figure.kind)
     if done.predicted is not None:
         table.add_row("latency", band(done.predicted.low_ms, done.predicted.high_ms), "predicted")
+    energy = None if done.predicted is None else done.predicted.energy
+    if energy is not None:
+        table.add_row("energy", joule_band(energy.low_j, energy.high_j), "predicted")
     console.print(table)
+    if energy is not None:
+        measured = run.figure("energy_joules")
+        check = "" if measured is None else f"; {energy_check(measured.value, energy.low_j, energy.high_j)}"
+        said = f"predicted energy: {energy.model}; watts from {energy.origin}{check}"
+        console.print(f"  [dim]{escape(said)}[/]", soft_wrap=True)
     _show_operators(done)
     for item in done.golden:
         word = "[green]kept[/]" if item.kept else "[bold red]left its tolerance[/]"
@@ -173,14 +199,14 @@ def _show_operators(done: Benched) -> None:
     """The dearest operators: share of the whole, and where they stand under the core's roof."""
     if done.counted is None or not done.counted.per_operator:
         return
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = wide_console()
     roofs = {item.name: item for item in done.positions}
     table = plain_table("\nOperators, the dearest first")
-    table.add_column("operator", overflow="ellipsis", no_wrap=True)
-    table.add_column("", no_wrap=True, style="dim")
+    # Where there is little room names are folded, and no number is cut.
+    table.add_column("operator", overflow="fold")
+    table.add_column("", overflow="fold", style="dim")
     for title in ("instructions", "share", "of the roof"):
         table.add_column(title, no_wrap=True, justify="right")
     dearest = sorted(done.counted.per_operator, key=lambda item: -item["instructions"])

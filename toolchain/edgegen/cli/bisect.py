@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgegen.cli.console import output_options, plain_table, print_json, progress, set_option
+from edgegen.cli.console import output_options, plain_table, print_json, progress, set_option, wide_console
 from edgegen.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,11 +105,12 @@ def _commits(
 
 
 def _show(found: Found) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
-    table = plain_table(f"{len(found.seen)} looks between {_short(found.good)} and {_short(found.bad)}")
+    console = wide_console()
+    looks = "1 look" if len(found.seen) == 1 else f"{len(found.seen)} looks"
+    console.print(f"[italic]{looks} between {escape(_short(found.good))} and {escape(_short(found.bad))}[/]")
+    table = plain_table()
     for title in ("", "", "why"):
         table.add_column(title)
     for seen in found.seen:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgegen.cli.console import offline_option, output_options, print_json, progress, set_option
+from edgegen.cli.console import offline_option, output_options, print_json, progress, set_option, whoever_reads
 from edgegen.core.errors import EdgegenError, ExitCode, UsageError, gravest
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def command(
         documents.append(document)
     code = gravest(codes)
     if as_json:
-        print_json(
-            documents[0] if len(documents) == 1 else {"schema_version": 1, "exit_code": int(code), "results": documents}
-        )
+        several = {"schema_version": 1, "exit_code": int(code), "results": documents}
+        with whoever_reads():
+            print_json(documents[0] if len(documents) == 1 else several)
     return int(code)
 
 
@@ -124,7 +124,8 @@ def _one(ordered: Any, *, offline: bool, jobs: int | None, as_json: bool, quiet:
     if not as_json:
         from edgegen.cli.outcome import show
 
-        show(result.document, result.folder)
+        with whoever_reads():
+            show(result.document, result.folder)
     return result.exit_code, result.document
 
 

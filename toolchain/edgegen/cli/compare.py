@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress, set_option
+from edgegen.cli.console import (
+    offline_option,
+    output_options,
+    plain_table,
+    print_json,
+    printable,
+    progress,
+    set_option,
+    wide_console,
+)
 from edgegen.core.errors import UsageError
 
 _SHOWN, _NAME_CHARACTERS = 30, 32
@@ -108,29 +117,29 @@ def _builds(
     if as_json:
         print_json(document)
     else:
-        _show_causes(document)
+        _show_causes(printable(document))
     return int(document["exit_code"])
 
 
 def _show_causes(document: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from edgegen.bench.gate_said import amount, percent
     from edgegen.bench.regression import unit_of_metric
 
-    console = Console(highlight=False)
+    console = wide_console()
     before, after = document["old"], document["new"]
     console.print(f"{escape(before['candidate'])} of {escape(before['source'])}", soft_wrap=True)
     console.print(f"{escape(after['candidate'])} of {escape(after['source'])}", soft_wrap=True)
     table = plain_table("")
     for title in ("figure", "old", "new", "change"):
-        table.add_column(title, no_wrap=True, justify="left" if title == "figure" else "right")
+        figure = title == "figure"
+        table.add_column(title, no_wrap=not figure, overflow="fold", justify="left" if figure else "right")
     for row in document["figures"]:
         if row["old"] == row["new"] and row["metric"] != document["metric"]:
             continue
         unit = unit_of_metric(row["metric"])
-        change = percent(row["new"] / row["old"] - 1) if row["old"] else ""
+        change = percent((row["new"] - row["old"]) / abs(row["old"])) if row["old"] else ""
         table.add_row(row["metric"], amount(row["old"], unit), amount(row["new"], unit), change)
     console.print(table)
     _show_parts(document)
@@ -155,7 +164,7 @@ def _show_parts(document: Mapping[str, Any]) -> None:
         console.print(f"     [dim]{escape(cause['said'])}[/]", soft_wrap=True)
         for row in cause["operators"][:3] if len(cause["operators"]) > 1 else ():
             console.print(f"     [dim]{escape(row['name'])}: {row['moved']:+,}[/]", soft_wrap=True)
-    if document["unexplained"] is not None:
+    if document["unexplained"]:
         console.print(f"  no cause's own: {document['unexplained']:+,.6g}")
     if others:
         console.print("\n[bold]What else differs[/]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +14,11 @@ import click
 from edgegen.core.ports import Progress, Silent
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
+_COLUMNS, _LOG_COLUMNS = 80, 120
 
 
 def output_options(function: F) -> F:
@@ -40,9 +42,46 @@ def plain_table(title: str | None = None) -> Table:
     return Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 
+def wide_console() -> Console:
+    """A console on stdout that takes 80 columns for granted, 120 in a log: a table that is cut to fewer loses names and
+    numbers, while a narrow terminal folds its lines by itself.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    least = _COLUMNS if console.is_terminal or os.environ.get("COLUMNS") else _LOG_COLUMNS
+    return console if console.width >= least else Console(highlight=False, width=least)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def printable(value: Any) -> Any:
+    """A document without what would move a terminal's cursor or begin a line of its own: it may have come from
+    anywhere, and CI servers take commands from lines of a log.
+    """
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else "?" for letter in value)
+    if isinstance(value, Mapping):
+        return {name: printable(item) for name, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list) else value
+
+
+def forget_stdout() -> None:
+    """What is written from now on goes nowhere: when nobody takes it, the interpreter would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def whoever_reads() -> Iterator[None]:
+    """Prints an outcome: a reader that has gone meanwhile (``| head``) does not change the exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forget_stdout()
 
 
 @contextmanager

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgegen.cli.console import offline_option, output_options, plain_table, print_json, progress
+from edgegen.cli.console import (
+    offline_option,
+    output_options,
+    plain_table,
+    print_json,
+    printable,
+    progress,
+    whoever_reads,
+    wide_console,
+)
 from edgegen.core.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ _COLOURS = {
 }
 _SUMMARY = "GITHUB_STEP_SUMMARY"
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_WRITTEN = ("junit", "markdown", "benchmark_json", "benchmark_bigger_json", "bencher", "openmetrics")
 
 
 @click.command(
@@ -82,6 +92,7 @@ def command(
     SUBJECTS are results, build folders, bundles, or files of runs (the last of each target counts). Exits 0 where all
     is kept, 1 where a budget or a regression fails or a waiver has expired, 4 where something could not be judged.
     """
+    from edgegen.bench.commits import NOTES
     from edgegen.bench.regression import Rules
     from edgegen.core.cache import Cache
     from edgegen.core.project import project_folder
@@ -89,6 +100,7 @@ def command(
     from edgegen.pipeline.history import record_run
 
     rules = Rules(tolerances=read_tolerances(tolerances), resolution=resolution, metrics=metrics)
+    prepare_places([*(outputs[name] for name in _WRITTEN), None if record in (None, NOTES) else Path(str(record))])
     if outputs["summary"] and not os.environ.get(_SUMMARY):
         raise UsageError(
             f"--summary needs ${_SUMMARY}", where="edgegen gate", expected="a GitHub workflow's step",
@@ -107,27 +119,28 @@ def command(
         for run in outcome.runs:
             record_run(record, run)
     _write(outcome.document, outputs)
-    if as_json:
-        print_json(outcome.document)
-    else:
-        show_checks(outcome.document)
+    with whoever_reads():
+        if as_json:
+            print_json(outcome.document)
+        else:
+            show_checks(outcome.document)
     return int(outcome.exit_code)
 
 
 def show_checks(document: Mapping[str, Any]) -> None:
-    """Prints a gate's outcome on stdout."""
-    from rich.console import Console
+    """Prints a gate's outcome on stdout. Where there is little room the checks' names are folded, nothing else."""
     from rich.markup import escape
 
     from edgegen.bench.gate_said import amount, change_of, headline, limit_of, of_target, targets_of, why
 
-    console = Console(highlight=False)
+    console, document = wide_console(), printable(document)
     subjects = {item["target"]: item for item in document["subjects"]}
     for target in targets_of(document) or subjects:
         subject = subjects.get(target)
         about = "" if subject is None else f", {subject['candidate']} on {subject['device']}"
-        table = plain_table(f"\n{escape(target)}{escape(about)}")
-        table.add_column("check", no_wrap=True)
+        console.print(f"\n[italic]{escape(target)}{escape(about)}[/]", soft_wrap=True)
+        table = plain_table()
+        table.add_column("check", overflow="fold")
         table.add_column("", no_wrap=True)
         for title in ("value", "limit", "change"):
             table.add_column(title, no_wrap=True, justify="right")
@@ -210,9 +223,24 @@ def _show_self_check(done: SelfCheck) -> None:
     click.echo(f"  least detectable effect: {done.least_detectable_ratio:+.2%}, at a tolerance of {done.tolerance:.1%}")
 
 
+def prepare_places(places: Sequence[Path | None]) -> None:
+    """Makes the folders of what will be written: better told now than after minutes of measuring."""
+    for place in places:
+        if place is None:
+            continue
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError("an output cannot be written", where=str(place), got=error.strerror) from error
+        there = place if place.is_file() else place.parent
+        if not os.access(there, os.W_OK):
+            raise StorageError("an output cannot be written", where=str(place), got=f"{there} is read-only")
+
+
 def _write(document: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
     """Every output that was asked for."""
     from edgegen.bench.gate_outputs import bencher_json, benchmark_json, gate_junit, gate_markdown, openmetrics
+    from edgegen.core.whole_file import put_file
 
     makers: Mapping[str, Callable[[], str]] = {
         "junit": lambda: gate_junit(document).decode(),
@@ -222,15 +250,17 @@ def _write(document: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         "bencher": lambda: _json(bencher_json(document)),
         "openmetrics": lambda: openmetrics(document),
     }
+    place: Any = None
     try:
         for name, make in makers.items():
-            if outputs[name] is not None:
-                outputs[name].write_text(make(), encoding="utf-8")
+            if (place := outputs[name]) is not None:
+                put_file(outputs[name], make().encode())
         if outputs["summary"]:
-            with open(os.environ[_SUMMARY], "a", encoding="utf-8") as stream:
+            place = os.environ[_SUMMARY]
+            with open(place, "a", encoding="utf-8") as stream:
                 stream.write(gate_markdown(document))
     except OSError as error:
-        raise StorageError("an output cannot be written", where=str(error.filename), got=error.strerror) from error
+        raise StorageError("an output cannot be written", where=str(place), got=error.strerror) from error
 
 
 def _json(value: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import signal
 import sys
 from typing import Any, NoReturn
@@ -11,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from edgegen import __version__
+from edgegen.cli.console import forget_stdout, whoever_reads
 from edgegen.core.errors import EdgegenError, ExitCode
 from edgegen.core.lazy import load, nearest
 
@@ -72,6 +75,16 @@ class _Commands(click.Group):
         command: click.Command = load(COMMANDS[cmd_name][0])
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. That whoever read our stdout has gone is met here: click would end with 1, a budget's."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if not _nobody_reads():
+                raise ConnectionError(f"another connection than stdout broke: {error}") from error
+            forget_stdout()
+            return ExitCode.OK
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table itself, without importing what it names."""
         with formatter.section("Commands"):
@@ -92,6 +105,8 @@ def main() -> NoReturn:
     """Entry point of the console script."""
     if os.name != "posix":
         sys.exit(_report("edgegen runs on Linux; on Windows use WSL", ExitCode.NOT_JUDGED))
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for number in _STOPS:
         signal.signal(number, _stop)
     sys.exit(_run(sys.argv[1:]))
@@ -101,6 +116,8 @@ def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         outcome: Any = edgegen.main(args=arguments, prog_name="edgegen", standalone_mode=False)
+        with whoever_reads():
+            sys.stdout.flush()  # a full disk must be met here, not by the interpreter's own flush, which ends with 120
         return int(outcome or ExitCode.OK)
     except EdgegenError as error:
         return _report(error.paragraph(), error.exit_code, error.to_dict() if as_json else None)
@@ -109,18 +126,26 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as error:
         usage = {"what": error.format_message(), "exit_code": int(ExitCode.USAGE)}
         return _report(error.format_message(), ExitCode.USAGE, usage if as_json else None)
-    except BrokenPipeError:
-        # Whoever read our stdout has gone; the interpreter's own flush at exit would complain once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            forget_stdout()
+            return _report("no space is left on the device", ExitCode.BUILD)
         return _internal(error, as_json=as_json)
+
+
+def _nobody_reads() -> bool:
+    stdout = select.poll()
+    stdout.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in stdout.poll(0))
 
 
 def _report(message: str, code: ExitCode, document: dict[str, Any] | None = None) -> int:
     print(f"edgegen: {message}", file=sys.stderr)
     if document is not None:
-        print(json.dumps({"schema_version": 1, "error": document, "exit_code": int(code)}))
+        try:
+            print(json.dumps({"schema_version": 1, "error": document, "exit_code": int(code)}), flush=True)
+        except OSError:  # nobody reads, or a full disk: the exit code is the error's all the same
+            forget_stdout()
     return int(code)
 
 

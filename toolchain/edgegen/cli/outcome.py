@@ -23,7 +23,7 @@ from edgegen.bench.wording import (
     known_value,
     subject_of,
 )
-from edgegen.cli.console import plain_table
+from edgegen.cli.console import plain_table, wide_console
 
 _STATUS = {
     "chosen": "bold green",
@@ -41,7 +41,7 @@ _STATUS = {
 
 def show(document: Mapping[str, Any], folder: Path | None = None) -> None:
     """Prints a build's outcome on stdout, and where everything lies where there is a ``folder``."""
-    console = Console(highlight=False)
+    console = wide_console()
     console.print()
     console.print(_candidates(document["candidates"]))
     _reasons(console, document["candidates"])
@@ -60,7 +60,7 @@ def show(document: Mapping[str, Any], folder: Path | None = None) -> None:
 def _candidates(rows: list[Mapping[str, Any]]) -> Table:
     """Fits 80 columns: reasons stand below the table, where they have the room."""
     table = plain_table("Candidates")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table.add_column("", overflow="fold")  # where there is little room the names are folded, and nothing is cut
     table.add_column("size", no_wrap=True, justify="right")
     measured = any(row["measured"] for row in rows)
     table.add_column("p50, measured" if measured else "counted", no_wrap=True, justify="right")

@@ -13,7 +13,7 @@ from edgegen.cli.console import output_options, print_json, progress
 @click.command(
     epilog="Example: edgegen push build/raspberrypi4 build/raspberrypi5 registry.example.com/fw/keywords:1.2.0"
 )
-@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, type=click.Path(path_type=Path))
 @click.argument("reference", metavar="REGISTRY/NAME[:TAG]")
 @click.option("--add", is_flag=True, help="Keep the bundles of other targets that the tag lists already.")
 @click.option("--mount-from", metavar="NAME", help="Another repository of the registry that may have the files.")
@@ -39,6 +39,8 @@ def command(
     from edgegen.artifacts.transfer_push import push
     from edgegen.artifacts.verify import bundle_folder
 
+    if not bundles:
+        raise click.UsageError(f"push takes bundles and, last, the place to push them to; got {reference!r} alone")
     place, access = parse_reference(reference), access_of(ca, plain_http, mount_from)
     folders = [bundle_folder(bundle) for bundle in bundles]
     with progress(quiet=quiet) as shown, destination_of(place, access) as destination:

@@ -9,7 +9,8 @@ import click
 from edgegen.cli.channels import show_releases
 from edgegen.cli.console import output_options, print_json
 from edgegen.cli.passphrase import passphrase_option
-from edgegen.cli.release_options import PATH, channel_option, done, family_key, opened, repository, signers
+from edgegen.cli.release_options import PATH, channel_option, done, family_key, opened, repository
+from edgegen.cli.signers import opened as opened_keys
 from edgegen.core.lazy import load
 
 
@@ -26,7 +27,7 @@ def add(
     family: str,
     bundle: Path,
     channel: str,
-    key: Path,
+    key: str,
     passphrase_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -36,7 +37,8 @@ def add(
 
     verified = verify(bundle_folder(bundle))
     put = load("edgegen.artifacts.release_channels:add", extra="trust")
-    release = put(opened(repository), family, verified, channel, signers(passphrase_file)(key))
+    with opened_keys([key], passphrase_file) as (signer,):
+        release = put(opened(repository), family, verified, channel, signer)
     done(as_json, f"{release.path}: {verified.digest}; publish to make it known")
 
 
@@ -48,11 +50,12 @@ def add(
 @passphrase_option
 @output_options
 def remove(
-    repository: Path, family: str, path: str, key: Path, passphrase_file: Path | None, as_json: bool, quiet: bool
+    repository: Path, family: str, path: str, key: str, passphrase_file: Path | None, as_json: bool, quiet: bool
 ) -> None:
     """Take a release out of its channel; a bad one is better recalled. --key: one of the family's."""
     take = load("edgegen.artifacts.release_channels:remove", extra="trust")
-    take(opened(repository), family, path, signers(passphrase_file)(key))
+    with opened_keys([key], passphrase_file) as (signer,):
+        take(opened(repository), family, path, signer)
     done(as_json, f"{path} is released no more; publish to make it known")
 
 
@@ -73,15 +76,15 @@ def promote(
     to: str,
     target: str | None,
     name: str | None,
-    key: Path,
+    key: str,
     passphrase_file: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Make what is current in one channel current in another: the same bundles. --key: one of the family's."""
     move = load("edgegen.artifacts.release_channels:promote", extra="trust")
-    signer = signers(passphrase_file)(key)
-    moved = move(opened(repository), family, signer, start=start, to=to, target=target, name=name)
+    with opened_keys([key], passphrase_file) as (signer,):
+        moved = move(opened(repository), family, signer, start=start, to=to, target=target, name=name)
     text = "; ".join(f"{item.text()} is in {to}" for item in moved)
     done(as_json, f"{text}; publish to make it known", digests=[item.digest for item in moved])
 
@@ -101,7 +104,7 @@ def recall(
     bad: str,
     reason: str,
     instead: str | None,
-    key: Path,
+    key: str,
     passphrase_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -115,8 +118,8 @@ def recall(
     from edgegen.artifacts.verify import bundle_folder, verify
 
     meant = bad if bad.startswith("sha256:") else verify(bundle_folder(Path(bad)))
-    signer = signers(passphrase_file)(key)
-    taken, restored = take(opened(repository), family, meant, signer, reason=reason, instead=instead)
+    with opened_keys([key], passphrase_file) as (signer,):
+        taken, restored = take(opened(repository), family, meant, signer, reason=reason, instead=instead)
     said = [f"{taken.name} {taken.version} for {taken.target} is recalled"]
     said += [f"{item.text()} is in {item.channel} again" for item in restored]
     done(as_json, f"{'; '.join(said)}; publish to make it known", instead=[item.digest for item in restored])

@@ -8,7 +8,17 @@ import click
 
 from edgegen.cli.console import output_options
 from edgegen.cli.passphrase import passphrase_option
-from edgegen.cli.release_options import PATH, done, family_key, opened, repository, root_keys, signers
+from edgegen.cli.release_options import (
+    KEY,
+    done,
+    family_key,
+    opened,
+    opened_with_public,
+    public_keys,
+    repository,
+    root_keys,
+)
+from edgegen.cli.signers import opened as opened_keys
 
 
 @click.command(
@@ -17,30 +27,30 @@ from edgegen.cli.release_options import PATH, done, family_key, opened, reposito
 @repository
 @root_keys
 @click.option("--root-threshold", type=click.IntRange(min=1), default=1, show_default=True, help="How many must sign.")
-@click.option("--targets-key", type=PATH, required=True, help="Says which key may release for which devices.")
-@click.option("--online-key", type=PATH, required=True, help="Signs snapshot and timestamp, at every publication.")
+@click.option("--targets-key", metavar=KEY, required=True, help="Says which key may release for which devices.")
+@click.option("--online-key", metavar=KEY, required=True, help="Signs snapshot and timestamp, at every publication.")
 @passphrase_option
 @output_options
 def init(
     repository: Path,
-    root_keys: tuple[Path, ...],
+    root_keys: tuple[str, ...],
     root_threshold: int,
-    targets_key: Path,
-    online_key: Path,
+    targets_key: str,
+    online_key: str,
     passphrase_file: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Begin a repository in which nothing is released yet. Give 1.root.json to every device."""
-    sign = signers(passphrase_file)
-    opened(repository).begin([sign(path) for path in root_keys], root_threshold, sign(targets_key), sign(online_key))
+    with opened_keys([*root_keys, targets_key, online_key], passphrase_file) as (*root, targets, online):
+        opened(repository).begin(root, root_threshold, targets, online)
     done(as_json, f"begun; devices need {repository / 'metadata' / '1.root.json'}")
 
 
 @click.command(epilog="Example: edgegen release delegate updates pi --pub pi.pub --targets 'raspberrypi*' --key t.key")
 @repository
 @click.argument("family")
-@click.option("--pub", "keys", type=PATH, multiple=True, required=True, help="A public key of the family. Repeat it.")
+@public_keys
 @click.option("--targets", multiple=True, required=True, help="Targets of the family; * stands for any letters.")
 @family_key
 @passphrase_option
@@ -48,18 +58,16 @@ def init(
 def delegate(
     repository: Path,
     family: str,
-    keys: tuple[Path, ...],
+    keys: tuple[str, ...],
     targets: tuple[str, ...],
-    key: Path,
+    key: str,
     passphrase_file: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Let keys release for a family of devices, in place of those that it had. --key: the targets key."""
-    from edgegen.artifacts.policy import trusted_key
-
-    signer = signers(passphrase_file)(key)
-    opened(repository).delegate(family, [trusted_key(path) for path in keys], targets, signer)
+    with opened_with_public(keys, [key], passphrase_file) as (trusted, (signer,)):
+        opened(repository).delegate(family, trusted, targets, signer)
     done(as_json, f"{family}: {', '.join(targets)}; publish to make it known")
 
 
@@ -69,9 +77,10 @@ def delegate(
 @family_key
 @passphrase_option
 @output_options
-def renew(repository: Path, role: str, key: Path, passphrase_file: Path | None, as_json: bool, quiet: bool) -> None:
+def renew(repository: Path, role: str, key: str, passphrase_file: Path | None, as_json: bool, quiet: bool) -> None:
     """Sign targets, or a family, once more before its time is over."""
-    opened(repository).renew(role, signers(passphrase_file)(key))
+    with opened_keys([key], passphrase_file) as (signer,):
+        opened(repository).renew(role, signer)
     done(as_json, f"{role} is signed anew; publish to make it known")
 
 
@@ -80,9 +89,7 @@ def renew(repository: Path, role: str, key: Path, passphrase_file: Path | None, 
 )
 @repository
 @click.argument("role", type=click.Choice(["root", "targets", "snapshot", "timestamp"]))
-@click.option(
-    "--pub", "keys", type=PATH, multiple=True, required=True, help="A public key that the role has from now on."
-)
+@public_keys
 @click.option(
     "--threshold", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them must sign."
 )
@@ -92,17 +99,14 @@ def renew(repository: Path, role: str, key: Path, passphrase_file: Path | None, 
 def rekey(
     repository: Path,
     role: str,
-    keys: tuple[Path, ...],
+    keys: tuple[str, ...],
     threshold: int,
-    root_keys: tuple[Path, ...],
+    root_keys: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Give a role other keys, after a loss or in good time; then sign anew what it signed (renew, publish)."""
-    from edgegen.artifacts.policy import trusted_key
-
-    sign = signers(passphrase_file)
-    roots = [sign(path) for path in root_keys]
-    opened(repository).rekey(role, [trusted_key(path) for path in keys], threshold, roots)
+    with opened_with_public(keys, root_keys, passphrase_file) as (trusted, root):
+        opened(repository).rekey(role, trusted, threshold, root)
     done(as_json, f"{role} has other keys; sign anew what it signed")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +11,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegen.cli.console import print_json
-from edgegen.cli.passphrase import passphrase_source
+from edgegen.cli.signers import TOKEN
+from edgegen.cli.signers import opened as opened_keys
 from edgegen.core.lazy import load
 
 if TYPE_CHECKING:
-    from edgegen.artifacts.keys import Signer
+    from edgegen.artifacts.keys import Signing
+    from edgegen.artifacts.policy import TrustedKey
     from edgegen.artifacts.release_roles import Releases
 
 PATH = click.Path(path_type=Path)
 
 repository = click.argument("repository", type=PATH)
-family_key = click.option("--key", type=PATH, required=True, help="The private key of the role that signs.")
+KEY = "FILE|pkcs11:URI"
+family_key = click.option("--key", metavar=KEY, required=True, help="The private key of the role that signs.")
 root_keys = click.option(
-    "--root-key", "root_keys", type=PATH, multiple=True, required=True, help="A private key of the root. Repeat it."
+    "--root-key", "root_keys", metavar=KEY, multiple=True, required=True, help="A private key of the root. Repeat it."
 )
+public_keys = click.option(
+    "--pub", "keys", metavar=KEY, multiple=True, required=True,
+    help="A public key that counts from now on: its file, or the key in a token. Repeat it.",
+)  # fmt: skip
 channel_option = click.option(
     "--channel", default="stable", show_default=True, help="stable, canary, or a name of your own."
 )
@@ -41,10 +49,18 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def signers(passphrase_file: Path | None) -> Callable[[Path], Signer]:
-    """Reads private keys, asking for a passphrase where one is needed."""
-    read: Any = load("edgegen.artifacts.keys:load_signer", extra="trust")
-    return lambda path: read(path, passphrase_source(passphrase_file, path.name))
+@contextmanager
+def opened_with_public(
+    public: Sequence[str], private: Sequence[str], passphrase_file: Path | None
+) -> Iterator[tuple[list[TrustedKey], list[Signing]]]:
+    """Public keys, by their files or of keys in tokens, and what signs: each token is opened once for both."""
+    from edgegen.artifacts.policy import TrustedKey, trusted_key
+
+    held = [key for key in public if key.startswith(TOKEN)]
+    files = [trusted_key(Path(key)) for key in public if not key.startswith(TOKEN)]
+    with opened_keys([*held, *private], passphrase_file) as signers:
+        tokens = [TrustedKey(name=signer.public.key_id, key=signer.public) for signer in signers[: len(held)]]
+        yield [*tokens, *files], signers[len(held) :]
 
 
 def done(as_json: bool, text: str, **more: Any) -> None:

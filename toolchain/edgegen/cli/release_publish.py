@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from edgegen.cli.access import access_of, access_options
+from edgegen.cli.access import access_of, access_options, known_target
 from edgegen.cli.console import output_options, print_json
 from edgegen.cli.passphrase import passphrase_option
-from edgegen.cli.release_options import PATH, channel_option, done, now, opened, repository, signers
+from edgegen.cli.release_options import KEY, PATH, done, now, opened, repository
+from edgegen.cli.signers import opened as opened_keys
 from edgegen.core.lazy import load
 
 
@@ -18,7 +19,7 @@ from edgegen.core.lazy import load
 @click.option(
     "--key",
     "keys",
-    type=PATH,
+    metavar=KEY,
     multiple=True,
     required=True,
     help="The online key. Repeat it where the roles have two.",
@@ -30,7 +31,7 @@ from edgegen.core.lazy import load
 @output_options
 def publish(
     repository: Path,
-    keys: tuple[Path, ...],
+    keys: tuple[str, ...],
     place: str | None,
     replace: bool,
     ca: Path | None,
@@ -45,17 +46,17 @@ def publish(
     """
     if replace and place is None:
         raise click.UsageError("--replace goes with --push")
-    sign = signers(passphrase_file)
-    online = [sign(path) for path in keys]
     if place is None:
-        opened(repository).publish(*online)
+        with opened_keys(keys, passphrase_file) as online:
+            opened(repository).publish(*online)
         done(as_json, "published")
         return
     from edgegen.artifacts.registry_reference import parse_reference
 
     into = load("edgegen.artifacts.release_publish:publish_into", extra="trust")
     reference, access = parse_reference(place), access_of(ca, plain_http)
-    digest = into(opened(repository), online, reference, access, replace=replace)
+    with opened_keys(keys, passphrase_file) as online:
+        digest = into(opened(repository), online, reference, access, replace=replace)
     done(as_json, f"published in {reference.text()}: {digest}", digest=digest)
 
 
@@ -85,20 +86,37 @@ def fetch(
     done(as_json, f"{repository} has what {reference.text()} has")
 
 
-@click.command(epilog="Example: edgegen release find https://updates.example.com --target raspberrypi5 --name digits")
-@click.argument("place")
+@click.command(epilog="Example: edgegen release find registry.example.com/fw/keywords --target raspberrypi5 --name kws")
+@click.argument("place", metavar="REGISTRY/NAME[:CHANNEL]")
 @click.option("--target", required=True, help="The device.")
 @click.option("--name", required=True, help="The project's name.")
-@channel_option
-@click.option("--state", type=PATH, default=Path("release-state"), show_default=True, help="Keeps what was seen.")
+@click.option("--channel", help="stable, canary, or a name of your own. Default: the place's, else stable.")
+@click.option(
+    "--state", type=PATH, help="Keeps what was seen. Default: as pull has it; of a plain repository release-state."
+)
 @click.option("--root", type=PATH, help="The 1.root.json that you trust; needed the first time.")
+@access_options
 @output_options
 def find(
-    place: str, target: str, name: str, channel: str, state: Path, root: Path | None, as_json: bool, quiet: bool
+    place: str,
+    target: str,
+    name: str,
+    channel: str | None,
+    state: Path | None,
+    root: Path | None,
+    ca: Path | None,
+    plain_http: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Find out which bundle is current: its digest is what edgegen pull NAME@DIGEST takes."""
-    finder = load("edgegen.artifacts.release_find:find_release", extra="trust")
-    found = finder(place, state, target=target, channel=channel, name=name, root=root)
+    """Find out which bundle is current: its digest is what edgegen pull NAME@DIGEST takes.
+
+    REGISTRY/NAME may be whatever pull takes (oci:DIR, a folder, https://HOST/PATH), or the folder of a repository as
+    it is, here or on a web server.
+    """
+    finder = load("edgegen.artifacts.release_find_in:find_in", extra="trust")
+    asked = {"target": known_target(target), "channel": channel, "name": name}
+    found = finder(place, access_of(ca, plain_http), **asked, state=state, root=root)
     if as_json:
         document = {"schema_version": 1, "name": found.name, "version": found.version, "target": found.target}
         print_json({**document, "channel": found.channel, "digest": found.digest, "exit_code": 0})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, print_json
+from edgegen.cli.console import output_options, print_json, printable
 from edgegen.core.errors import StorageError, UsageError
 
 _PATH = click.Path(path_type=Path)
@@ -59,7 +58,7 @@ def command(
         from edgegen.cli.outcome import show
 
         for document in documents:
-            show(_printable(document))
+            show(printable(document))
 
 
 def _table(documents: list[dict[str, Any]], form: str) -> bytes:
@@ -72,18 +71,9 @@ def _table(documents: list[dict[str, Any]], form: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from edgegen.core.whole_file import replace_file
+    from edgegen.core.whole_file import put_file
 
     try:
-        replace_file(path, data)
+        put_file(path, data)
     except OSError as error:
         raise StorageError("the report cannot be written", where=str(path), got=error.strerror) from error
-
-
-def _printable(value: Any) -> Any:
-    """The document without what would move a terminal's cursor: it may have come from anywhere."""
-    if isinstance(value, str):
-        return "".join(letter if letter.isprintable() else "?" for letter in value)
-    if isinstance(value, Mapping):
-        return {name: _printable(item) for name, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value

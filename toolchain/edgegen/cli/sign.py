@@ -18,7 +18,7 @@ from edgegen.cli.passphrase import passphrase_option
 )  # fmt: skip
 @passphrase_option
 @click.option(
-    "--expires-days", type=click.IntRange(min=1), help="The signature counts for that long. Default: for ever."
+    "--expires-days", type=click.IntRange(1, 1_000_000), help="The signature counts for that long. Default: for ever."
 )
 @click.option("--cosign", is_flag=True, help="Write cosign's form of the signature too (tag sha256-<hex>.sig).")
 @click.option("--reference", help="Name of the published artifact in cosign's form. Default: the project's name.")

@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from edgegen.artifacts.keys import Signing
 
 TOKEN = "pkcs11:"
+_TOKENS = "edgegen.artifacts.token_keys:Tokens"
 
 
 @contextmanager
 def opened(keys: Sequence[str], passphrase_file: Path | None) -> Iterator[list[Signing]]:
     """What signs with each of the keys; tokens are closed when the block ends."""
     with ExitStack() as stack:
-        signers = []
+        tokens = stack.enter_context(load(_TOKENS, extra="hsm")()) if any(map(_in_token, keys)) else None
+        signers: list[Signing] = []
         for key in keys:
-            if key.startswith(TOKEN):
-                token_signer = load("edgegen.artifacts.token_keys:token_signer", extra="hsm")
-                signers.append(stack.enter_context(token_signer(key, passphrase_source(passphrase_file, key))))
+            if tokens is not None and _in_token(key):
+                signers.append(tokens.signer(key, passphrase_source(passphrase_file, key)))
             else:
                 load_signer = load("edgegen.artifacts.keys:load_signer", extra="trust")
                 signers.append(load_signer(Path(key), passphrase_source(passphrase_file, Path(key).name)))
         yield signers
+
+
+def _in_token(key: str) -> bool:
+    return key.startswith(TOKEN)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgegen.cli.console import output_options, plain_table, print_json
+from edgegen.cli.console import output_options, plain_table, print_json, printable, wide_console
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -28,6 +28,7 @@ def command(
     """
     from edgegen.bench.trend_page import render_trend, trend_document
     from edgegen.core.errors import StorageError
+    from edgegen.core.whole_file import put_file
     from edgegen.pipeline.history import load_history
 
     found = load_history(history)
@@ -36,7 +37,7 @@ def command(
         found.to_parquet(parquet)
     if out is not None:
         try:
-            out.write_text(render_trend(document), encoding="utf-8")
+            put_file(out, render_trend(document).encode())
         except OSError as error:
             raise StorageError("the page cannot be written", where=str(out), got=error.strerror) from error
     if as_json:
@@ -47,13 +48,13 @@ def command(
 
 
 def _show(document: Mapping[str, Any], out: Path | None, parquet: Path | None) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
-    table = plain_table(f"{document['runs']} runs")
-    table.add_column("figure", no_wrap=True)
-    table.add_column("target", no_wrap=True)
+    console, document = wide_console(), printable(document)
+    console.print(f"[italic]{document['runs']} {'run' if document['runs'] == 1 else 'runs'}[/]")
+    table = plain_table()
+    table.add_column("figure", overflow="fold")
+    table.add_column("target", overflow="fold")
     for title in ("runs", "last", "since first"):
         table.add_column(title, no_wrap=True, justify="right")
     table.add_column("level moved")
@@ -64,10 +65,11 @@ def _show(document: Mapping[str, Any], out: Path | None, parquet: Path | None) -
             for change in item["changes"]
         )
         runs = str(len(item["points"]))
-        table.add_row(item["metric"], escape(item["target"]), runs, item["last"], item["since_first"], moves)
+        table.add_row(item["metric"], escape(item["place"]), runs, item["last"], item["since_first"], moves)
     console.print(table)
     if document["torn"]:
-        console.print(f"  [magenta]{document['torn']} line was cut short and is left out[/]")
+        told = "1 line was" if document["torn"] == 1 else f"{document['torn']} lines were"
+        console.print(f"  [magenta]{told} cut short and left out[/]")
     for path in (out, parquet):
         if path is not None:
             console.print(f"  written: {path}", soft_wrap=True)

@@ -11,6 +11,7 @@ import click
 from edgegen.artifacts.wrap.forms import FORMS
 from edgegen.cli.console import output_options, print_json
 from edgegen.cli.passphrase import passphrase_option, passphrase_source
+from edgegen.cli.signers import TOKEN
 from edgegen.cli.verify import policy_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def command(
         Path(out),
         _given(options),
         policy=policy_of(policy_file, keys, threshold),
-        passphrase=lambda key: passphrase_source(passphrase_file, Path(key).name)(),
+        passphrase=lambda key: passphrase_source(passphrase_file, key if key.startswith(TOKEN) else Path(key).name)(),
         into=out.endswith("/"),
     )
     if as_json:

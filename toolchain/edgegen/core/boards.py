@@ -113,7 +113,7 @@ def _check(name: str, entry: BoardEntry, path: str) -> None:
             got=entry.url,
             expected=f"one that begins with {', '.join(f'{known}:' for known in SCHEMES)}",
         )
-    if entry.ssh_config and scheme != "ssh":
+    if entry.ssh_config and scheme not in ("ssh", "labgrid"):
         raise UsageError("ssh_config is for a board that is reached by ssh", where=where, got=entry.url)
     if entry.energy and scheme == "qemu":
         raise UsageError("an emulation has no supply to be metered", where=where, got=entry.energy)

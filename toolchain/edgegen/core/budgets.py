@@ -1,7 +1,7 @@
 """Budgets: limits that a build must keep, as the project file states them.
 
-``latency``, ``instructions``, ``size``, ``peak_ram`` and ``flash`` limit resources; every other name is a quality
-metric (``psnr_db``, ``cosine``, …) with a ``min`` or a ``max``.
+``latency``, ``energy``, ``instructions``, ``size``, ``peak_ram`` and ``flash`` limit resources; every other name is a
+quality metric (``psnr_db``, ``cosine``, …) with a ``min`` or a ``max``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ class LatencyBudget:
 
     max_ms: float = setting(doc="upper limit in milliseconds", minimum=1e-6)
     percentile: Literal["p50", "p90", "p99"] = setting("p90", doc="which percentile of a measured latency")
+    kind: Literal["measured", "predicted"] = setting("measured", doc="the kind of figure that is accepted")
+    required: bool = setting(True, doc="false: reported, but cannot fail the build")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyBudget:
+    """Limits the joules of one inference; names the kind of figure that it accepts."""
+
+    max_joules: float = setting(doc="upper limit in joules", minimum=1e-12)
     kind: Literal["measured", "predicted"] = setting("measured", doc="the kind of figure that is accepted")
     required: bool = setting(True, doc="false: reported, but cannot fail the build")
 
@@ -55,13 +64,14 @@ class QualityBudget:
 
 RESOURCES: dict[str, type] = {
     "latency": LatencyBudget,
+    "energy": EnergyBudget,
     "instructions": CountBudget,
     "size": BytesBudget,
     "peak_ram": BytesBudget,
     "flash": BytesBudget,
 }
 
-Budget = LatencyBudget | CountBudget | BytesBudget | QualityBudget
+Budget = LatencyBudget | EnergyBudget | CountBudget | BytesBudget | QualityBudget
 
 
 def read_budgets(table: Mapping[str, Any], metrics: Mapping[str, Any], where: str, source: str) -> dict[str, Budget]:

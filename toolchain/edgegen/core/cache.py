@@ -10,7 +10,7 @@ import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from edgegen.core.errors import ToolMissingError, UsageError
+from edgegen.core.errors import StorageError, ToolMissingError, UsageError
 from edgegen.core.locks import locked
 from edgegen.core.store import Store
 
@@ -38,7 +38,23 @@ class Cache:
         return Store(self.root / "store")
 
     def in_use(self) -> AbstractContextManager[None]:
-        """Held by every build: prune waits for none and refuses while one is held."""
+        """Held by every build: prune waits for none and refuses while one is held.
+
+        Raises:
+            StorageError: the cache's folder cannot be made or written.
+        """
+        got = None
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            got = error.strerror
+        if got is not None or not os.access(self.root, os.W_OK):
+            raise StorageError(
+                "the cache cannot be written",
+                where=str(self.root),
+                got=got or "a read-only folder",
+                next_step="EDGEGEN_CACHE=FOLDER names another",
+            )
         return locked(self.root / "in-use.lock", shared=True)
 
     def sweep(self) -> None:

@@ -15,7 +15,10 @@ INSTRUCTION_CLASSES = ("fma", "dot", "mmla", "mlal", "simd", "load_store", "bran
 WORK_CLASSES = ("float_mac", "int8_mac", "weight_byte", "element", "operator")
 """What a model is made of where nothing counts its instructions: read off the file itself."""
 
-BASES = {"instructions": INSTRUCTION_CLASSES, "work": WORK_CLASSES}
+TOTAL_CLASSES = ("instruction",)
+"""Where instructions are counted and not told apart, as on microcontrollers: all of them alike."""
+
+BASES = {"instructions": INSTRUCTION_CLASSES, "total": TOTAL_CLASSES, "work": WORK_CLASSES}
 """What a cost model prices -> its classes."""
 
 
@@ -120,13 +123,27 @@ class CostModel:
     low_ratio: float = setting(doc="lower end of the band, as a factor", minimum=0, maximum=1)
     high_ratio: float = setting(doc="upper end of the band, as a factor", minimum=1)
     cycles: Mapping[str, float] = setting(doc="cycles per instruction by class, or per unit of work")
-    basis: Literal["instructions", "work"] = setting(
-        "instructions", doc="what is priced: counted instructions by class, or the work that the file itself tells of"
+    basis: Literal["instructions", "total", "work"] = setting(
+        "instructions",
+        doc="what is priced: counted instructions by class, all of them alike (a microcontroller's), or the work that "
+        "the file itself tells of",
     )
     stream_bytes_per_s: float | None = setting(
         None, doc="bytes a second at which weights come from memory; None: not known", minimum=1
     )
     stream_origin: str = setting("", doc="what that rate was taken from")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyModel:
+    """Turns predicted milliseconds into predicted joules: the power that is drawn while the device computes.
+
+    joules of an inference = its seconds x watts: the low end of one band by the low end of the other, and so the high.
+    """
+
+    origin: str = setting(doc="what the watts were taken from, and what the meter's supply fed")
+    low_watts: float = setting(doc="lower end of the power while it computes", minimum=1e-9)
+    high_watts: float = setting(doc="upper end of it, not below the lower", minimum=1e-9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +190,13 @@ class TargetProfile:
     silicon_port: Mapping[str, str] = setting({}, doc="not written in the file: the files beside the board's profile")
     flashing: Flashing | None = setting(None, doc="a microcontroller board: how firmware gets onto it")
     budgets: Mapping[str, Any] = setting({}, doc="limits on resources that hold where the project states none")
+    energy_model: EnergyModel | None = setting(None, doc="predicted milliseconds -> predicted joules")
 
     @property
     def digest(self) -> str:
-        """Changes with anything in the profile that can change a reading: so not with its default budgets."""
-        return sha256_json(write_record(replace(self, budgets={})))
+        """Changes with anything in the profile that can change a reading: so not with its default budgets, nor with
+        its energy model, which nothing but a prediction passes through.
+        """
+        plain = write_record(replace(self, budgets={}))
+        del plain["energy_model"]
+        return sha256_json(plain)

@@ -29,6 +29,17 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyPrediction:
+    """Joules of an inference through the profile's energy model; never a measurement."""
+
+    joules: float  # in the middle of the band: of the predicted milliseconds and the mean power
+    low_j: float
+    high_j: float
+    model: str  # what the figure is computed from
+    origin: str  # what the power was taken from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """Milliseconds through the profile's cost model; never a measurement."""
 
@@ -37,6 +48,7 @@ class Prediction:
     high_ms: float
     model: str  # what the figure is computed from
     origin: str  # "uncalibrated", or what the model was fitted on
+    energy: EnergyPrediction | None = None  # of the same inference, where the profile has an energy model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from edgegen.core.profile import (
     Core,
     CostModel,
     Emulator,
+    EnergyModel,
     Flashing,
     Microcontroller,
     TargetProfile,
@@ -42,6 +43,7 @@ __all__ = [
     "Core",
     "CostModel",
     "Emulator",
+    "EnergyModel",
     "Flashing",
     "Microcontroller",
     "TargetProfile",
@@ -287,6 +289,8 @@ def _check(profile: TargetProfile, where: str) -> None:
         raise TargetError("a target needs a runtime", where=where, expected="[runtimes] format = 'runtime'")
     if profile.cost_model is not None:
         _check_cost_model(profile.cost_model, where)
+    if profile.energy_model is not None:
+        _check_energy_model(profile.energy_model, where)
     read_budgets(profile.budgets, {}, "budgets", where)
 
 
@@ -330,6 +334,7 @@ def _check_texts(profile: TargetProfile, where: str) -> None:
         *((core.name,) if core else ()),
         *((profile.mcu.note,) if profile.mcu else ()),
         *((profile.cost_model.origin, profile.cost_model.stream_origin) if profile.cost_model else ()),
+        *((profile.energy_model.origin,) if profile.energy_model else ()),
     )
     for text in texts:
         if len(text) > _MAX_TEXT or not text.isprintable():
@@ -356,3 +361,20 @@ def _check_cost_model(model: CostModel, where: str) -> None:
     numbers = (*model.cycles.values(), model.frequency_hz, model.high_ratio, model.stream_bytes_per_s or 0.0)
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise TargetError("the cost model holds a number that is no price", where=where, expected="finite, 0 or more")
+
+
+def _check_energy_model(model: EnergyModel, where: str) -> None:
+    if not model.origin.strip():
+        raise TargetError(
+            "the energy model does not say what its watts were taken from",
+            where=f"{where}, [energy_model]",
+            got="an empty origin",
+            expected="origin = a sentence: the meter, what its supply fed, the models that ran",
+        )
+    if not model.low_watts <= model.high_watts < math.inf:
+        raise TargetError(
+            "the energy model's watts are no band",
+            where=f"{where}, [energy_model]",
+            got=f"low_watts = {model.low_watts:g}, high_watts = {model.high_watts:g}",
+            expected="low_watts not above high_watts, both finite",
+        )

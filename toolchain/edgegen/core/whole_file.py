@@ -9,6 +9,20 @@ from pathlib import Path
 _READABLE = 0o644  # a temporary file is its owner's alone
 
 
+def put_file(path: Path, content: bytes) -> None:
+    """Writes a file that a person named: as ``replace_file`` does, and through a link to where it points; into a pipe
+    or a device, such as ``/dev/stdout``, what is there is written to.
+
+    Raises:
+        OSError: as ``replace_file``.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            stream.write(content)
+    else:
+        replace_file(path.resolve(), content)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Writes ``content`` beside ``path`` and puts it in its place in one step; makes the folder if need be.
 

@@ -14,6 +14,7 @@ from edgegen.core.ports import Silent, Tensors
 from edgegen.core.targets import TargetProfile
 from edgegen.devices.board_lock import WAIT_S, BusyError
 from edgegen.devices.device import Device, DeviceSettings, Identity, Reading
+from edgegen.devices.labgrid import PlaceDevice
 from edgegen.devices.listed import Board, open_listed, session_of
 from edgegen.devices.ssh.look import check_look, name_of
 
@@ -48,6 +49,8 @@ def _ask(name: str, entry: BoardEntry, profile: TargetProfile, cache: Path) -> s
     """What another board answers when it is asked who it is."""
     board = open_listed(name, entry, profile, DeviceSettings(cache=cache, offline=True, progress=Silent()))
     try:
+        if isinstance(board, PlaceDevice):
+            return board.look()
         board.take(0)
         identity = board.identity()
     finally:

@@ -38,7 +38,6 @@ def open_listed(name: str, entry: BoardEntry, profile: TargetProfile, settings: 
     Raises:
         TargetError: the address is malformed.
         UsageError: its kind is not for this target.
-        ToolMissingError: labgrid does not say where it is.
     """
     scheme, _, address = entry.url.partition(":")
     facts = BoardFacts(
@@ -47,7 +46,7 @@ def open_listed(name: str, entry: BoardEntry, profile: TargetProfile, settings: 
     if scheme == "ssh":
         return SshDevice(session_of(entry, settings.cache, settings.progress), profile, settings, facts=facts)
     if scheme == "labgrid":
-        return open_place(address, profile, settings, facts)
+        return open_place(address, profile, settings, facts, _config_of(entry))
     if scheme == "qemu":
         return _Emulation(name, emulated.open_device(address, profile, settings), settings)
     return open_port(scheme, address, profile, settings, facts)
@@ -55,8 +54,11 @@ def open_listed(name: str, entry: BoardEntry, profile: TargetProfile, settings: 
 
 def session_of(entry: BoardEntry, cache: Path, progress: Progress) -> BoardSession:
     """The session of a board that is reached by ssh."""
-    config = Path(entry.ssh_config).expanduser() if entry.ssh_config else None
-    return BoardSession(parse_address(entry.url), cache, progress, config=config)
+    return BoardSession(parse_address(entry.url), cache, progress, config=_config_of(entry))
+
+
+def _config_of(entry: BoardEntry) -> Path | None:
+    return Path(entry.ssh_config).expanduser() if entry.ssh_config else None
 
 
 class _Emulation:

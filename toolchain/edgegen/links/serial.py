@@ -295,10 +295,14 @@ class _Serial:
     """A port of pyserial; its errors are OSErrors."""
 
     def __init__(self, url: str, baud: int, *, exclusive: bool) -> None:
-        only_us = {"exclusive": True} if exclusive else {}
+        more: dict[str, Any] = {"write_timeout": _CONNECT_S, **({"exclusive": True} if exclusive else {})}
+        if url.lower().startswith("rfc2217:"):
+            # pyserial has a limit of its own there (5 s) and refuses another. Many servers have no wires to answer
+            # for (a terminal, a USB device), so their answers are not waited for.
+            url, more = f"{url}{'&' if '?' in url else '?'}ign_set_control", {}
         make = load("serial:serial_for_url", extra="serial")
         try:
-            self._port: Any = make(url, baudrate=baud, timeout=_POLL_S, write_timeout=_CONNECT_S, **only_us)
+            self._port: Any = make(url, baudrate=baud, timeout=_POLL_S, **more)
         except (OSError, ValueError) as error:
             raise _not_opened(url, error) from error
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgegen.artifacts.parse import strict_json
 from edgegen.bench.commits import NOTES, commit_of
-from edgegen.bench.history import parse_history, read_history
+from edgegen.bench.given_json import given_json
+from edgegen.bench.history import MAX_BYTES as MAX_HISTORY_BYTES
+from edgegen.bench.history import History, parse_history
 from edgegen.bench.read_result import MAX_BYTES, bundle_of, check_result, read_result
 from edgegen.bench.runs import Run, run_of_line, run_of_result
 from edgegen.core.errors import IntegrityError, UsageError
 from edgegen.core.given_file import read_file
 from edgegen.pipeline.bench import now
 from edgegen.pipeline.history import load_history
+
+_LINES = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,28 +48,35 @@ def read_given(place: str) -> Given:
         IntegrityError: a bundle that does not hold.
     """
     if place == NOTES:
-        return _of_history(place)
+        return _of_history(place, load_history(place))
     path = Path(place)
-    if path.is_dir() or not path.exists():
+    if path.is_dir():
         return _of_result(place, read_result(path), bundle_of(path))
-    with path.open("rb") as stream:
-        first = stream.readline(MAX_BYTES)
-    if path.suffix == ".jsonl" or first.startswith(b'{"fingerprint":'):
-        return _of_history(place)
-    return _of_document(place, path)
+    if not path.exists():
+        raise UsageError(
+            "there is no such file or folder",
+            where=place,
+            expected="a result.json, a build's folder, a bundle, or a file of runs",
+            next_step=f"edgegen bench BUNDLE --record {place} begins one"
+            if path.suffix == _LINES
+            else "edgegen build --target NAME",
+        )
+    # Read once: it may be a shell's <(command).
+    data = read_file(path, "the file", limit_bytes=MAX_HISTORY_BYTES)
+    if not data or path.suffix == _LINES or data.startswith(b'{"fingerprint":'):
+        return _of_history(place, parse_history(data, place))
+    if len(data) > MAX_BYTES:
+        raise UsageError("the result is too large", where=place, expected=f"at most {MAX_BYTES >> 20} MiB")
+    return _of_document(place, path, data)
 
 
-def _of_history(place: str) -> Given:
-    history = load_history(place) if place == NOTES else read_history(Path(place))
+def _of_history(place: str, history: History) -> Given:
     return Given(source=place, runs=history.runs, torn=history.torn)
 
 
-def _of_document(place: str, path: Path) -> Given:
-    data = read_file(path, "the file", limit_bytes=MAX_BYTES)
-    if not data:
-        return Given(source=place, runs=parse_history(data, place).runs)
+def _of_document(place: str, path: Path, data: bytes) -> Given:
     try:
-        document = strict_json(data, place)
+        document = given_json(data, place)
     except IntegrityError as error:
         raise UsageError(
             "neither a result nor a file of runs", where=place, got=error.got, expected="result.json or lines of JSON"

@@ -83,6 +83,7 @@ def bench(
     cache: Cache,
     progress: Progress,
     offline: bool = False,
+    processes: int | None = None,
 ) -> Benched:
     """Checks a bundle to the last byte, runs its golden vectors on a device, and measures it again.
 
@@ -91,6 +92,7 @@ def bench(
         target: profile to measure for; None: the one that the bundle was built for.
         device: URL; None: the profile's own.
         project: folder whose own profiles are known.
+        processes: how many are clocked, on a device with a clock; None: as many as its kind takes by itself.
 
     Raises:
         IntegrityError: the bundle does not hold.
@@ -99,7 +101,7 @@ def bench(
     """
     opened = open_bundle(bundle)
     profile = load_target(target or opened.manifest.target, project)
-    settings = DeviceSettings(cache=cache.root, offline=offline, progress=progress)
+    settings = DeviceSettings(cache=cache.root, offline=offline, progress=progress, processes=processes)
     url = device or profile.device
     board = open_device(url, profile, settings)
     try:
@@ -110,7 +112,7 @@ def bench(
         reading = measure_named(board, opened.model, opened.manifest.runtime, opened.sample)
         figures = figures_of(reading, identity)
         figures += text_figures(opened, board, identity, reading, progress)
-        figures += overhead_figures(board, identity, progress)
+        figures += overhead_figures(board, identity, opened.manifest.runtime, progress)
     finally:
         board.close()
     counted = counted_cost(reading, _macs(opened), profile)

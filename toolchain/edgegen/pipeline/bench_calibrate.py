@@ -1,11 +1,14 @@
-"""``edgegen bench --calibrate``: a device's clock over generated models, and a cost model fitted to it."""
+"""``edgegen bench --calibrate``: a device's clock over generated models, and a cost model fitted to it.
+
+With an energy monitor in its supply it gives the watts too, which are an energy model.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,15 @@ from edgegen.core.cache import Cache
 from edgegen.core.errors import BuildError, StorageError, TargetError
 from edgegen.core.ports import Progress
 from edgegen.core.records import write_record
-from edgegen.core.targets import INSTRUCTION_CLASSES, TARGET_NAME, CostModel, TargetProfile, load_target, target_names
+from edgegen.core.targets import (
+    INSTRUCTION_CLASSES,
+    TARGET_NAME,
+    CostModel,
+    EnergyModel,
+    TargetProfile,
+    load_target,
+    target_names,
+)
 from edgegen.core.whole_file import replace_file
 from edgegen.devices.device import Device, DeviceSettings, Identity, open_device
 from edgegen.pipeline.bench_models import calibration_models
@@ -31,14 +42,13 @@ _WORK_HZ = 1e9
 class Calibration:
     """A fitted cost model and what it was fitted to."""
 
-    profile: TargetProfile  # with the new cost model
+    profile: TargetProfile  # with the new cost model, and the new energy model where the device has a monitor
     timed: tuple[Timed, ...]
     fit: Fit
     saved: Path | None
 
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
-        assert self.profile.cost_model is not None
         models = [
             {"name": item.name, "measured_ms": item.measured_ms, "ratio_left_out": self.fit.ratios[item.name]}
             for item in self.timed
@@ -46,15 +56,21 @@ class Calibration:
         return {
             "schema_version": 1,
             "target": self.profile.name,
-            "cost_model": write_record(self.profile.cost_model),
+            **self._fitted(),
             "models": models,
             "saved": None if self.saved is None else str(self.saved),
         }
 
     def table(self) -> str:
-        """The cost model as a profile's file spells it."""
+        """The models as a profile's file spells them."""
+        return profile_toml(self._fitted())
+
+    def _fitted(self) -> dict[str, Any]:
+        """The cost model, and the energy model where there is one."""
         assert self.profile.cost_model is not None
-        return profile_toml({"cost_model": write_record(self.profile.cost_model)})
+        power = self.profile.energy_model
+        told = {"cost_model": write_record(self.profile.cost_model)}
+        return told if power is None else told | {"energy_model": write_record(power)}
 
 
 def calibrate(
@@ -92,24 +108,31 @@ def calibrate(
                 expected="a device that measures, e.g. host: on the target itself",
                 next_step=f"edgegen bench --calibrate --target {target} --device URL",
             )
-        timed = _time_all(clock, profile, settings)
+        timed, drawn = _time_all(clock, profile, settings)
     finally:
         clock.close()
     model, fit = _fitted(profile, timed, identity)
-    fitted = replace(profile, cost_model=model)
+    power = _power(drawn, identity) if drawn else profile.energy_model
+    fitted = replace(profile, cost_model=model, energy_model=power)
     return Calibration(profile=fitted, timed=timed, fit=fit, saved=_save(fitted, save, project))
 
 
-def _time_all(clock: Device, profile: TargetProfile, settings: DeviceSettings) -> tuple[Timed, ...]:
+def _time_all(
+    clock: Device, profile: TargetProfile, settings: DeviceSettings
+) -> tuple[tuple[Timed, ...], tuple[float, ...]]:
+    """The models with their times, and the watts that each drew where the device has an energy monitor."""
     counter = open_device("qemu:", profile, settings) if profile.emulator else None
-    timed = []
+    timed, drawn = [], []
     try:
         with tempfile.TemporaryDirectory(prefix="edgegen-calibrate-") as folder:
             for name, path, sample in calibration_models(Path(folder)):
                 settings.progress.say(f"calibrate: {name}")
-                clocked = clock.measure(path, _RUNTIME, sample).clocked
+                reading = clock.measure(path, _RUNTIME, sample)
+                clocked = reading.clocked
                 if clocked is None:
                     raise BuildError("the device gave no times", where=name)
+                if reading.energy is not None:
+                    drawn.append(watts_of(reading.energy.joules, clocked.processes_ms))
                 timed.append(
                     Timed(
                         name=name,
@@ -121,7 +144,22 @@ def _time_all(clock: Device, profile: TargetProfile, settings: DeviceSettings) -
     finally:
         if counter is not None:
             counter.close()
-    return tuple(timed)
+    return tuple(timed), tuple(drawn)
+
+
+def watts_of(joules: float, processes_ms: Sequence[Sequence[float]]) -> float:
+    """Power of a warm inference: its joules over the median of its processes' medians, as ``p50_ms`` is."""
+    return joules / (statistics.median(statistics.median(times) for times in processes_ms) / 1000)
+
+
+def _power(drawn: tuple[float, ...], identity: Identity) -> EnergyModel:
+    """The band from the model that draws least to the one that draws most, outwards to three digits."""
+    low, high = float(f"{min(drawn) * 0.995:.3g}"), float(f"{max(drawn) * 1.005:.3g}")
+    return EnergyModel(
+        origin=f"an energy monitor in the supply of {identity.core}: {len(drawn)} generated models, lowest to highest",
+        low_watts=low,
+        high_watts=high,
+    )
 
 
 def _counts(counter: Device | None, path: Path, sample: Mapping[str, Any]) -> Mapping[str, float]:

@@ -16,6 +16,7 @@ from edgegen.devices.device import Device, Identity, Paces, Reading
 from edgegen.pipeline.opened_bundle import Opened
 
 _COUNTS = ("instructions", "bytes_loaded", "bytes_stored")
+_OVERHEAD_RUNTIME = "onnxruntime"
 
 
 def figures_of(reading: Reading, identity: Identity) -> list[Figure]:
@@ -82,12 +83,12 @@ def text_figures(opened: Opened, board: Device, identity: Identity, step: Readin
     return [*found, *_per_token("pp", reading, identity, rules.block)]
 
 
-def overhead_figures(board: Device, identity: Identity, progress: Progress) -> list[Figure]:
+def overhead_figures(board: Device, identity: Identity, runtime: str, progress: Progress) -> list[Figure]:
     """What a graph of one Identity costs: the part of every count that is the runtime's frame, not the model's work.
 
-    Only ONNX Runtime has it told: such a file is written in a line.
+    Only ONNX Runtime has it told: such a file is written in a line. Of another runtime's model it would say nothing.
     """
-    if "counted" not in identity.gives:
+    if "counted" not in identity.gives or runtime != _OVERHEAD_RUNTIME:
         return []
     import numpy as np
 
@@ -96,7 +97,7 @@ def overhead_figures(board: Device, identity: Identity, progress: Progress) -> l
     with tempfile.TemporaryDirectory(prefix="edgegen-empty-") as folder:
         path = identity_model(Path(folder))
         try:
-            reading = board.measure(path, "onnxruntime", {"x": np.zeros((1, 1), np.float32)})
+            reading = board.measure(path, _OVERHEAD_RUNTIME, {"x": np.zeros((1, 1), np.float32)})
         except EdgegenError as error:
             progress.say(f"the overhead of counting is not known: {error.what}")
             return []

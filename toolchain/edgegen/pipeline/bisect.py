@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgegen.core.digests import sha256_json
-from edgegen.core.errors import ExitCode, StorageError
+from edgegen.core.errors import ExitCode, StorageError, UsageError
 from edgegen.core.ports import Progress
 from edgegen.core.whole_file import replace_file
 
@@ -114,34 +114,51 @@ def halve(
 
     Args:
         good: the state before the first of ``items``, which is taken to be good.
-        items: in order; the last is taken to be bad.
+        items: in order; the last is taken to be bad until all others are good: then it is looked at too.
         judge: what one item turns out to be.
+
+    Raises:
+        UsageError: the last is as good as ``good``.
     """
     low, high = -1, len(items) - 1  # the last known to be good, the first known to be bad
     skipped: set[int] = set()
+
+    def look(place: int, about: str) -> Seen:
+        item = items[place]
+        seen = memory.known(item)
+        if seen is None:
+            progress.say(f"{item[:60]}: {about}")
+            seen = judge(item)
+            memory.keep(seen)
+            progress.say(f"{item[:60]}: {seen.answer}, {seen.said}")
+        return seen
+
     while True:
         middle = _middle(low, high, skipped)
         if middle is None:
             break
         left = math.ceil(math.log2(max(2, high - low)))
-        item = items[middle]
-        seen = memory.known(item)
-        if seen is None:
-            progress.say(f"{item[:60]}: {high - low} left, about {left} more looks")
-            seen = judge(item)
-            memory.keep(seen)
-            progress.say(f"{item[:60]}: {seen.answer}, {seen.said}")
+        seen = look(middle, f"{high - low} left, about {left} more {'look' if left == 1 else 'looks'}")
         if seen.answer == "skip":
             skipped.add(middle)
         elif seen.answer == "good":
             low = middle
         else:
             high = middle
+    last = look(high, "all others are good or cannot be judged, so is it bad?") if high == len(items) - 1 else None
+    if last is not None and last.answer == "good":
+        raise UsageError(
+            "nothing is worse: BAD is as good as GOOD",
+            where=items[-1][:60],
+            got=last.said,
+            next_step="say what worse is with --metric, --tolerance or --run, or name another BAD",
+        )
     suspects = tuple(items[low + 1 : high + 1])
+    judged = last is None or last.answer == "bad"
     return Found(
         good=good,
         bad=items[-1],
-        first_bad=suspects[0] if len(suspects) == 1 else None,
+        first_bad=suspects[0] if len(suspects) == 1 and judged else None,
         suspects=suspects,
         seen=tuple(memory.seen),
     )

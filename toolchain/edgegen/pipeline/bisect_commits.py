@@ -31,6 +31,15 @@ _GIT_S = 300.0
 _SKIP = 125  # what git's own bisect takes for "cannot be judged"
 _MAX_COMMITS = 100_000
 _SAID_BYTES = 4000
+# Becomes the command, having asked the kernel to be ended with us: what went on building in a working tree that the
+# next bisection takes over would leave a result of two commits. Between fork and exec code is not safe beside threads.
+_ENDS_WITH_US = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +67,7 @@ def bisect_commits(
         BuildError: ``good`` itself cannot be built, so there is nothing to hold the others against.
     """
     top = Path(git(folder, "rev-parse", "--show-toplevel").strip())
-    ends = [git(folder, "rev-parse", "--verify", f"{name}^{{commit}}").strip() for name in (good, bad)]
+    ends = [_commit(folder, name) for name in (good, bad)]
     commits = git(folder, "rev-list", "--reverse", "--first-parent", "--ancestry-path", f"{ends[0]}..{ends[1]}").split()
     if not commits or len(commits) > _MAX_COMMITS:
         raise UsageError(
@@ -87,6 +96,18 @@ def bisect_commits(
         found = halve(ends[0], commits, judge.look, memory, progress)
     shutil.rmtree(place, ignore_errors=True)
     return found
+
+
+def _commit(folder: Path, name: str) -> str:
+    try:
+        return git(folder, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").strip()
+    except UsageError as error:
+        raise UsageError(
+            "not a commit, and no recipe@format",
+            where="edgegen bisect",
+            got=name,
+            expected="what git knows by that name",
+        ) from error
 
 
 class _Judge:
@@ -173,7 +194,7 @@ class _Judge:
         }
         try:
             done = subprocess.run(
-                command,
+                [sys.executable, "-I", "-S", "-c", _ENDS_WITH_US, str(os.getpid()), *command],
                 cwd=folder if folder.is_dir() else self._tree,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -184,7 +205,9 @@ class _Judge:
             )
         except subprocess.TimeoutExpired:
             return _SKIP, f"not finished within {self._wanted.timeout_s:g} s"
-        return done.returncode, " ".join(done.stdout[-_SAID_BYTES:].decode("utf-8", "replace").split())[-300:]
+        lines = done.stdout[-_SAID_BYTES:].decode("utf-8", "replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return done.returncode, " ".join(last.split())[:300]
 
 
 @contextmanager

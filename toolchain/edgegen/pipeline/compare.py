@@ -38,8 +38,8 @@ def compare_builds(
         raise UsageError(
             "they have no such figure in common" if metric else "they have no figure in common",
             where=f"{old} and {new}",
-            got=metric,
-            expected=f"one of {', '.join(shared)}{nearest(metric or '', shared)}" if shared else None,
+            got=None if metric is None else f"{metric}{nearest(metric, shared)}",
+            expected=f"one of {', '.join(shared)}" if shared else None,
         )
     found = attribute(sides[0], sides[1], metric)
     return {

@@ -9,11 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.bench.gate import Judged, absolute, gate_document
-from edgegen.bench.regression import Check, GateStatus, Rules, is_suspicious, regressions, settled
+from edgegen.bench.regression import (
+    GATED,
+    TOLERANCES,
+    Check,
+    GateStatus,
+    Rules,
+    is_suspicious,
+    regressions,
+    settled,
+)
 from edgegen.bench.runs import Run
 from edgegen.bench.waivers import Waiver, read_waivers
 from edgegen.core.cache import Cache
 from edgegen.core.errors import ExitCode, UsageError
+from edgegen.core.lazy import nearest
 from edgegen.core.ports import Progress
 from edgegen.pipeline.baseline import Given, plain, read_given
 from edgegen.pipeline.bench import bench, now
@@ -66,7 +76,7 @@ def gate(
     given = [read_given(subject) for subject in subjects]
     before = None if baseline is None else read_given(baseline)
     lifted = () if waivers is None else read_waivers(waivers)
-    rules = _with_budgeted(rules, given)
+    asked, rules = rules, _with_budgeted(rules, given)
     judged, made = [], []
     for item in given:
         if device is not None and item.bundle is not None:
@@ -84,11 +94,18 @@ def gate(
         for stored in _last_runs(item, target):
             judged.append(_stored(item, stored, before, rules))
             made += [] if stored is None else [stored]
+    _refuse_twins(judged)
+    _refuse_unknown(asked, [*made, *(() if before is None else before.runs)])
     return Outcome(document=_document(judged, lifted, _notes(before)), runs=tuple(made))
 
 
 def judge_given(item: Given, before: Given, rules: Rules) -> tuple[Check, ...]:
-    """Every check of one subject: its budgets, and its figures against a baseline's."""
+    """Every check of one subject: its budgets, and its figures against a baseline's.
+
+    Raises:
+        UsageError: the rules name a figure that neither side has.
+    """
+    _refuse_unknown(rules, (*item.runs, *before.runs))
     return tuple(check for run in _last_runs(item, None) for check in _stored(item, run, before, rules).checks)
 
 
@@ -148,6 +165,7 @@ def _measured(item: Given, before: Given | None, place: Bench, rules: Rules) -> 
         cache=place.cache,
         progress=place.progress,
         offline=place.offline,
+        processes=place.runs,
     )
     own = () if item.document is None else rejudged(absolute(item.document), done.run)
     lost = tuple(_golden_check(done.run.target, output.name, output.apart, output.tolerance) for output in done.golden)
@@ -240,6 +258,35 @@ def _with_budgeted(rules: Rules, given: Sequence[Given]) -> Rules:
     return replace(rules, metrics=(*rules.metrics, *named))
 
 
+def _refuse_twins(judged: Sequence[Judged]) -> None:
+    """Two subjects of one target would be one table, and one name for two figures in every output."""
+    seen: dict[str, Judged] = {}
+    for item in judged:
+        before = seen.setdefault(item.target, item)
+        if before is not item and (before.subject != item.subject or before.name == item.name):
+            raise UsageError(
+                "two subjects are of one target", where=item.target, got=f"{before.subject} and {item.subject}",
+                expected="one of each target", next_step="one edgegen gate for each",
+            )  # fmt: skip
+
+
+def _refuse_unknown(rules: Rules, runs: Sequence[Run]) -> None:
+    """A misspelt name must not be a check that nobody makes, or a tolerance that nothing has."""
+    if not runs:
+        return
+    figures = list(dict.fromkeys(figure.metric for run in runs for figure in run.figures))
+    for option, names, known in (
+        ("--metric", rules.metrics, [*figures, *GATED]),
+        ("--tolerance", rules.tolerances, [*TOLERANCES, *figures, *GATED]),
+    ):
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    "no run has such a figure", where=option, got=f"{name}{nearest(name, known)}",
+                    expected=f"one of {', '.join(dict.fromkeys(known))}",
+                )  # fmt: skip
+
+
 def _document(judged: Sequence[Judged], waivers: Sequence[Waiver], notes: Sequence[str]) -> dict[str, Any]:
     today = datetime.datetime.now(datetime.UTC).date()
     return gate_document(judged, when=now(), today=today, waivers=waivers, notes=notes)
@@ -248,4 +295,5 @@ def _document(judged: Sequence[Judged], waivers: Sequence[Waiver], notes: Sequen
 def _notes(before: Given | None) -> list[str]:
     if before is None or not before.torn:
         return []
-    return [f"{before.torn} line of {before.source} was cut short and is left out"]
+    told, were = ("1 line", "was") if before.torn == 1 else (f"{before.torn} lines", "were")
+    return [f"{told} of {before.source} {were} cut short and left out"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,21 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from edgegen.artifacts.wrap.order import Tools
+from edgegen.artifacts.wrap.token_private import in_token, token_private
 from edgegen.core.errors import UsageError
 
 _MAX_FILE_BYTES = 256 << 10
 _LEAST_RSA_BITS = 2048
 
 
+Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certified:
     """A private key with its certificate."""
 
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    private: Private
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]  # that the certificate's file holds behind it
 
@@ -33,12 +39,24 @@ class Certified:
         return isinstance(self.private, rsa.RSAPrivateKey)
 
 
-def read_private(path: Path, tools: Tools) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
-    """The private key in a PEM file; its passphrase is asked for only where it has one.
+@contextmanager
+def opened_private(key: str, tools: Tools) -> Iterator[Private]:
+    """The private key in a PEM file, or in a token, which is open until the block ends.
+
+    A passphrase is asked for only where there is one.
 
     Raises:
         UsageError: it cannot be read or opened, or is neither RSA (2,048 bits or more) nor on P-256.
+        ToolMissingError: the token is not there, or fails.
     """
+    if in_token(key):
+        with token_private(key, tools) as private:
+            yield _suited(private, key)
+    else:
+        yield _read_private(Path(key), tools)
+
+
+def _read_private(path: Path, tools: Tools) -> Private:
     data = _read(path, "private key")
     secret = tools.passphrase(str(path)) if b"ENCRYPTED" in data else None
     try:
@@ -50,33 +68,39 @@ def read_private(path: Path, tools: Tools) -> rsa.RSAPrivateKey | ec.EllipticCur
             got=error,
             expected="an RSA or P-256 key as PEM, and its passphrase",
         ) from error
+    return _suited(private, str(path))
+
+
+def _suited(private: Any, where: str) -> Private:
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size >= _LEAST_RSA_BITS:
         return private
     if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
         return private
     raise UsageError(
         "this form takes no such key",
-        where=str(path),
+        where=where,
         got=type(private).__name__,
         expected=f"RSA with {_LEAST_RSA_BITS} bits or more, or ECDSA on P-256",
     )
 
 
-def read_certified(key: str, certificate: str, tools: Tools) -> Certified:
+@contextmanager
+def opened_certified(key: str, certificate: str, tools: Tools) -> Iterator[Certified]:
     """A key and the certificate that is about it; what else the certificate's file holds is its chain.
 
     Raises:
         UsageError: one cannot be read, or the certificate is about another key.
+        ToolMissingError: as ``opened_private``.
     """
-    private = read_private(Path(key), tools)
-    try:
-        found = x509.load_pem_x509_certificates(read_pem(Path(certificate)))
-    except ValueError as error:
-        raise UsageError("the certificate cannot be read", where=certificate, got=error, expected="PEM") from error
-    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    if found[0].public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
-        raise UsageError("the certificate is about another key", where=certificate, expected=f"that of {key}")
-    return Certified(private=private, certificate=found[0], chain=tuple(found[1:]))
+    with opened_private(key, tools) as private:
+        try:
+            found = x509.load_pem_x509_certificates(read_pem(Path(certificate)))
+        except ValueError as error:
+            raise UsageError("the certificate cannot be read", where=certificate, got=error, expected="PEM") from error
+        form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        if found[0].public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
+            raise UsageError("the certificate is about another key", where=certificate, expected=f"that of {key}")
+        yield Certified(private=private, certificate=found[0], chain=tuple(found[1:]))
 
 
 def cms_signature(data: bytes, signer: Certified) -> bytes:

@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from edgegen.artifacts.wrap.certificates import read_private
+from edgegen.artifacts.wrap.certificates import Private, opened_private
 from edgegen.artifacts.wrap.held import Held
 from edgegen.artifacts.wrap.naming import dashed, device_folder, plain
 from edgegen.artifacts.wrap.order import Made, Tools
 from edgegen.artifacts.wrap.packing import Member, gzipped, payload, tar_bytes, write_tar, write_tar_gz
 from edgegen.artifacts.wrap.receiver_tool import run_tool
+from edgegen.artifacts.wrap.token_private import TokenP256
 from edgegen.core.digests import canonical_json, sha256_bytes, sha256_file
 from edgegen.core.records import setting
 
@@ -34,7 +35,7 @@ _TOOL = "mender-artifact"
 class Settings:
     """Options of ``--as mender``."""
 
-    signing_key: str | None = setting(None, doc="private key, PEM: RSA or P-256 (edgegen keys); else it is not signed")
+    signing_key: str | None = setting(None, doc="private key, PEM or pkcs11:URI: RSA or P-256; else it is not signed")
     device_types: tuple[str, ...] = setting((), doc="device types that may take it, repeated; else the bundle's target")
     artifact_name: str | None = setting(None, doc="name of the release; else NAME-VERSION")
     module: Literal["edgegen-model", "directory"] = setting("edgegen-model", doc="update module on the device")
@@ -46,6 +47,7 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
 
     Raises:
         UsageError: a name that has no equal, or a key that cannot be used.
+        ToolMissingError: the key's token is not there, or fails.
         BuildError: mender-artifact, where it is installed, does not take it.
     """
     manifest = bundle.manifest
@@ -54,7 +56,6 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
     release = plain(settings.artifact_name or f"{name}-{version}", "artifact's name", "--artifact-name")
     types = [plain(item, "device type", "--device-types") for item in settings.device_types or (manifest.target,)]
     folder = device_folder(settings.folder or f"/var/lib/edgegen/incoming/{name}", "--folder")
-    private = None if settings.signing_key is None else read_private(Path(settings.signing_key), tools)
     update, data, path = work / "update.tar", work / "0000.tar.gz", work / f"{name}-{version}.mender"
     with update.open("wb") as sink:
         write_tar(sink, payload(bundle), tools.moment)
@@ -74,18 +75,22 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
     }
     listed = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
     members = [Member(path="version", content=stated), Member(path="manifest", content=listed)]
-    if private is not None:
-        members.append(Member(path="manifest.sig", content=_signature(listed, private)))
+    public, repeats = None, True
+    if settings.signing_key is not None:
+        with opened_private(settings.signing_key, tools) as private:
+            members.append(Member(path="manifest.sig", content=_signature(listed, private)))
+            public, repeats = private.public_key(), not isinstance(private, TokenP256)
     members.append(Member(path="header.tar.gz", content=header))
     # No folder before the data: the format knows these names alone.
     members.append(Member(path="data/0000.tar.gz", content=data, sha256=sha256_file(data)))
     with path.open("wb") as sink:
         write_tar(sink, members, tools.moment, folders=False)
-    checked, not_checked = _check(path, work, private)
+    checked, not_checked = _check(path, work, public)
     return Made(
         path=path,
         checked=checked,
         not_checked=not_checked,
+        not_reproducible="" if repeats else "an ECDSA signature by a token holds a random number",
         details={"artifact_name": release, "device_types": types, "module": settings.module, "folder": str(folder)},
     )
 
@@ -114,8 +119,8 @@ def _header(bundle: Held, name: str, release: str, types: list[str], module: str
     )
 
 
-def _signature(data: bytes, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    """Base64 of PKCS #1 v1.5 with SHA-256, or of ECDSA's r and s, 32 bytes each; the same bytes for the same key."""
+def _signature(data: bytes, private: Private) -> bytes:
+    """Base64 of PKCS #1 v1.5 with SHA-256, or of ECDSA's r and s, 32 bytes each; a key in a file repeats itself."""
     if isinstance(private, rsa.RSAPrivateKey):
         return base64.b64encode(private.sign(data, padding.PKCS1v15(), hashes.SHA256()))
     der = private.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
@@ -123,15 +128,15 @@ def _signature(data: bytes, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivate
 
 
 def _check(
-    path: Path, work: Path, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | None
+    path: Path, work: Path, public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None
 ) -> tuple[tuple[str, ...], str]:
     if shutil.which(_TOOL) is None:
         return (), f"{_TOOL} is not installed (apt install {_TOOL})"
     command, what = [_TOOL, "validate"], "checksums hold"
-    if private is not None:
-        public = work / "signer.pub"
+    if public is not None:
+        file = work / "signer.pub"
         form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        public.write_bytes(private.public_key().public_bytes(*form))
-        command, what = [*command, "--key", str(public)], "checksums and signature hold"
+        file.write_bytes(public.public_bytes(*form))
+        command, what = [*command, "--key", str(file)], "checksums and signature hold"
     run_tool([*command, str(path)], _TOOL)
     return (f"{_TOOL} validate: {what}",), ""

@@ -9,30 +9,34 @@ import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from cryptography.hazmat.primitives import serialization
 
-from edgegen.artifacts.wrap.certificates import Certified, pem, read_certified, read_pem
+from edgegen.artifacts.token_uri import read_uri
+from edgegen.artifacts.wrap.certificates import Certified, opened_certified, pem, read_pem
 from edgegen.artifacts.wrap.held import Held
 from edgegen.artifacts.wrap.naming import dashed, plain
 from edgegen.artifacts.wrap.order import Made, Tools
 from edgegen.artifacts.wrap.packing import payload, write_tar
 from edgegen.artifacts.wrap.receiver_tool import run_tool
+from edgegen.artifacts.wrap.token_private import in_token
 from edgegen.core.digests import sha256_file
-from edgegen.core.errors import BuildError
+from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.records import setting
 
-_RAUC, _SQUASHFS = "rauc", "squashfs-tools"
+_RAUC, _SQUASHFS, _ENGINE = "rauc", "squashfs-tools", "libengine-pkcs11-openssl"
+_NO_ENGINE = "ENGINE_by_id"  # OpenSSL's function that fails then, in the last lines of what rauc says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Options of ``--as rauc``."""
 
-    signing_key: str = setting(doc="private key, PEM: RSA or P-256")
+    signing_key: str = setting(doc="private key, PEM or pkcs11:URI: RSA or P-256")
     certificate: str = setting(doc="certificate of the signing key, PEM; those behind it are its chain")
     ca: str | None = setting(None, doc="certificates that devices trust, to check with; else the signing one itself")
     compatible: str | None = setting(None, doc="compatible string of the devices; else the bundle's target")
@@ -45,7 +49,7 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
 
     Raises:
         UsageError: a name that has no equal, or a key or certificate that cannot be used.
-        ToolMissingError: rauc or mksquashfs is not installed.
+        ToolMissingError: rauc, mksquashfs or the engine for tokens is not installed, or the token fails.
         BuildError: rauc does not take it.
     """
     manifest = bundle.manifest
@@ -53,7 +57,10 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
     version = plain(manifest.version, "version", "another version in the project").replace(" ", "-")
     compatible = plain(settings.compatible or manifest.target, "compatible string", "--compatible")
     slot = dashed(settings.slot, "slot", "--slot")
-    signer = read_certified(settings.signing_key, settings.certificate, tools)
+    asking = replace(tools, passphrase=cache(tools.passphrase))  # a PIN is wanted twice: here, and by rauc
+    # Of a token this finds a wrong PIN, key or certificate before rauc does: it is tried once, and told in plain words.
+    with opened_certified(settings.signing_key, settings.certificate, asking) as opened:
+        signer = opened
     inside = work / "inside"
     inside.mkdir()
     image = inside / f"{slot}.{settings.image}"
@@ -69,10 +76,12 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
     trusted.write_bytes(read_pem(Path(settings.ca)) if settings.ca else pem((signer.certificate, *signer.chain)))
     chain = work / "chain.pem"
     chain.write_bytes(pem(signer.chain))
-    with _key_file(signer) as (key, handle):
-        command = ["rauc", "bundle", f"--cert={certificate}", f"--key={key}"]
-        command += [f"--intermediate={chain}"] if signer.chain else []
-        run_tool([*command, str(inside), str(path)], _RAUC, keep_open=[handle])
+    command = ["rauc", "bundle", f"--cert={certificate}", *([f"--intermediate={chain}"] if signer.chain else [])]
+    if in_token(settings.signing_key):
+        _bundle_by_token([*command, str(inside), str(path)], settings.signing_key, asking)
+    else:
+        with _key_file(signer) as (key, handle):
+            run_tool([*command, f"--key={key}", str(inside), str(path)], _RAUC, keep_open=[handle])
     _check(path, trusted, work / "apart", image.name, sha256)
     return Made(
         path=path,
@@ -97,6 +106,23 @@ def _write_image(image: Path, bundle: Held, work: Path, moment: int) -> None:
     stamp = str(moment)
     fixed = ["-all-root", "-no-xattrs", "-noappend", "-mkfs-time", stamp, "-all-time", stamp, "-processors", "1"]
     run_tool(["mksquashfs", str(tree), str(image), *fixed, "-no-progress", "-quiet"], _SQUASHFS)
+
+
+def _bundle_by_token(command: list[str], key: str, tools: Tools) -> None:
+    """Has rauc sign by a token: it takes the library and the PIN from its environment (rauc 1.8, signature.c)."""
+    uri = read_uri(key)
+    pin = uri.pin() or tools.passphrase(key)
+    whole = [*command[:2], f"--key={uri.bare()}", *command[2:]]
+    try:
+        run_tool(whole, _RAUC, RAUC_PKCS11_MODULE=uri.module, RAUC_PKCS11_PIN=pin.decode())
+    except BuildError as error:
+        if _NO_ENGINE not in str(error):
+            raise
+        raise ToolMissingError(
+            "rauc signs by a token through OpenSSL's engine pkcs11, which is not installed",
+            where=key,
+            next_step=f"apt install {_ENGINE}",
+        ) from error
 
 
 @contextmanager

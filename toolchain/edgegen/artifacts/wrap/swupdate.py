@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edgegen.artifacts.wrap.certificates import Certified, cms_signature, pem, read_certified, read_pem
+from edgegen.artifacts.wrap.certificates import Certified, cms_signature, opened_certified, pem, read_pem
 from edgegen.artifacts.wrap.cpio import write_cpio
 from edgegen.artifacts.wrap.held import Held
 from edgegen.artifacts.wrap.naming import dashed, device_folder, plain
@@ -30,7 +30,7 @@ _IMAGE = "model.tar"
 class Settings:
     """Options of ``--as swupdate``."""
 
-    signing_key: str = setting(doc="private key, PEM: RSA or P-256")
+    signing_key: str = setting(doc="private key, PEM or pkcs11:URI: RSA or P-256")
     certificate: str = setting(doc="certificate of the signing key, PEM; those behind it are its chain")
     ca: str | None = setting(None, doc="certificates that devices trust, to check with; else the signing one itself")
     board: str | None = setting(None, doc="board's name in /etc/hwrevision; else the bundle's target")
@@ -43,6 +43,7 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
 
     Raises:
         UsageError: a name that has no equal, or a key or certificate that cannot be used.
+        ToolMissingError: the key's token is not there, or fails.
         BuildError: swupdate, where it is installed, does not take it.
     """
     manifest = bundle.manifest
@@ -51,15 +52,16 @@ def wrap(bundle: Held, work: Path, settings: Settings, tools: Tools) -> Made:
     board = dashed(settings.board or manifest.target, "board", "--board")
     revisions = [plain(item, "revision", "--revisions") for item in settings.revisions]
     folder = device_folder(settings.folder or f"/var/lib/edgegen/incoming/{name}", "--folder")
-    signer = read_certified(settings.signing_key, settings.certificate, tools)
     image, path = work / _IMAGE, work / f"{name}-{version}.swu"
     with image.open("wb") as sink:
         write_tar(sink, payload(bundle), tools.moment)
     description = _description(bundle, version, board, revisions, folder, sha256_file(image)).encode()
+    with opened_certified(settings.signing_key, settings.certificate, tools) as signer:
+        signature = cms_signature(description, signer)
     with path.open("wb") as sink:
         members: list[tuple[str, bytes | Path]] = [
             ("sw-description", description),
-            ("sw-description.sig", cms_signature(description, signer)),
+            ("sw-description.sig", signature),
             (_IMAGE, image),
         ]
         write_cpio(sink, members, tools.moment)

@@ -72,8 +72,10 @@ class QemuUserDevice:
         tools = self._for_runtime(runtime)
         first = {name: array[:1] for name, array in inputs.items()}
         plan = self._plan(tools, model, runtime, first)
-        share = self._tensors_share(tools) if plan is not None and plan.tensors else None
+        share = self._tensors_share(tools) if plan is not None and any(plan.tensors) else None
         counts, at, operators = self._count(tools, model, runtime, first, plan, share)
+        if plan is not None and operators is None:
+            self._settings.progress.say("no costs per operator: the guest does not come to their code as planned")
         best = counts.regions[at]
         warm = counts.regions[_WARM_UP:]
         counted = Counted(
@@ -134,8 +136,8 @@ class QemuUserDevice:
         The guest that is counted is another one, and not disturbed by it.
         """
         make = _PLANS.get(runtime)
-        # Of Debian's older ONNX Runtime it is not known where in an inference it reads the clock.
-        if make is None or tools.guest.debian or runtime in tools.in_python:
+        if make is None:
+            self._settings.progress.say(f"no costs per operator: {runtime} offers no profiler")
             return None
         job = self._job(model, runtime, runs=_PROFILED_RUNS, count=True, profile=True)
         try:

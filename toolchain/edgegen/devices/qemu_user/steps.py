@@ -28,7 +28,9 @@ NODE, PART = "node", "part"
 """Kinds of places: one that a reading of the clock follows, and one that follows a reading."""
 
 _MOST_ADDRESSES = 64  # that the plugin watches
-_MOST_OF_LOOP, _MOST_OF_ONE = 6, 20  # of one kind, some of which are the profiler's own
+_MOST_OF_LOOP = 6  # of one kind, some of which are the profiler's own
+_MOST_OF_ONES = 44  # of all kinds of one round together
+_NEAREST, _STRIDE = 20, 4  # of one round all that are so near to the reading, and of those farther off every fourth
 _MOST_HITS = 20_000  # of one inference: each is a line of the report
 _FRAME = -1
 
@@ -92,8 +94,12 @@ def plan_of(
         found.sort(key=lambda block: block.at[0 if once else 1], reverse=once and kind == NODE)
         if not found:
             return None
-        most = _MOST_OF_ONE if once else max(1, min(_MOST_OF_LOOP, _MOST_HITS // len(wanted)))
-        groups.append(Group(addresses=tuple(block.address for block in found[:most]), times=len(wanted)))
+        if once:
+            # How much the profiler runs before the reading depends on the operator: more where it has no name.
+            chosen = [*found[:_NEAREST], *found[_NEAREST::_STRIDE]][: _MOST_OF_ONES // len(kinds)]
+        else:
+            chosen = found[: max(1, min(_MOST_OF_LOOP, _MOST_HITS // len(wanted)))]
+        groups.append(Group(addresses=tuple(block.address for block in chosen), times=len(wanted)))
     ends = sorted((block for block in blocks if list(block.clocks) == [after]), key=lambda block: block.at[0])
     if len(names) == 1:  # what notes one operator down ran once too, and comes first
         ends.reverse()
