@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from edgegen.core.ports import Silent
 from edgegen.core.targets import load_target
 from edgegen.devices.device import DeviceSettings
 from edgegen.devices.qemu_user import QemuUserDevice, Tools, provision
+from support import sshd
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,12 @@ def emulated(tools: Tools) -> Callable[..., QemuUserDevice]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the session's models lie."""
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def own_sshd() -> Iterator[sshd.Server]:
+    """This machine, reached by ssh."""
+    if missing := sshd.missing():
+        absent(missing)
+    with sshd.server() as running:
+        yield running

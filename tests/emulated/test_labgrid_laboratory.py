@@ -37,6 +37,7 @@ from support.laboratory import Laboratory, laboratory, programs
 from support.mcu_devices import bridged, host_firmware, running
 from support.mcu_models import expected, samples
 from support.projects import command, edgegen, environment
+from support.told import Told
 
 TARGET, M4 = load_target("linux-x86_64"), load_target("nucleo-l4r5zi")
 BOARD = "shelf/desk/NetworkService"
@@ -50,22 +51,6 @@ PLACES = {
 }
 
 
-class Told(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
-@pytest.fixture(scope="module")
-def board() -> Iterator[sshd.Server]:
-    if missing := sshd.missing():
-        absent(missing)
-    with sshd.server() as running_one:
-        yield running_one
-
-
 @pytest.fixture(scope="module")
 def installed() -> Path:
     try:
@@ -75,9 +60,9 @@ def installed() -> Path:
 
 
 @pytest.fixture(scope="module")
-def shelf(board: sshd.Server) -> dict[str, object]:
+def shelf(own_sshd: sshd.Server) -> dict[str, object]:
     """What the exporter of the Linux board has."""
-    service = {"NetworkService": {"address": "127.0.0.1", "username": board.user, "port": board.port}}
+    service = {"NetworkService": {"address": "127.0.0.1", "username": own_sshd.user, "port": own_sshd.port}}
     return {
         "desk": service,
         "twin": service,
@@ -93,16 +78,16 @@ def whole(installed: Path, shelf: dict[str, object], tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def lab(whole: Laboratory, board: sshd.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
+def lab(whole: Laboratory, own_sshd: sshd.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
     """The laboratory as its user sees it; whatever a test did, it has let the places go."""
     for name in ("LG_ENV", "LG_CROSSBAR", "LG_PROXY", "LG_TOKEN", "LG_USERNAME", "LG_HOSTNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LG_COORDINATOR", whole.coordinator)
     monkeypatch.setenv("PATH", os.pathsep.join([str(whole.programs), os.environ["PATH"], "/usr/sbin"]))
-    monkeypatch.setenv(CONFIG_VARIABLE, str(board.config))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(own_sshd.config))
     yield whole
     assert [place for place in PLACES if not whole.becomes_free(place, 5)] == []
-    assert board.left() == []
+    assert own_sshd.left() == []
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +135,7 @@ def _me(lab: Laboratory) -> str:
 
 
 def test_outputs_at_a_place_are_those_by_ssh_bit_for_bit(
-    lab: Laboratory, board: sshd.Server, opened: Callable[[str], Device], model: Path
+    lab: Laboratory, own_sshd: sshd.Server, opened: Callable[[str], Device], model: Path
 ) -> None:
     device = opened("rack-3")
     assert lab.holder("rack-3") == ""  # nothing is asked before the first call
@@ -161,7 +146,7 @@ def test_outputs_at_a_place_are_those_by_ssh_bit_for_bit(
     assert (identity.tools["board"], identity.emulated, identity.gives) == ("rack-3", False, {"measured"})
     device.close()
     assert lab.holder("rack-3") == ""
-    direct = open_device(board.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=Silent()))
+    direct = open_device(own_sshd.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=Silent()))
     try:
         by_ssh = direct.run(model, "onnxruntime", images())
     finally:
@@ -171,7 +156,7 @@ def test_outputs_at_a_place_are_those_by_ssh_bit_for_bit(
 
 
 def test_build_bench_and_doctor_use_the_board_of_a_place(
-    lab: Laboratory, board: sshd.Server, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Laboratory, own_sshd: sshd.Server, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "inputs.npz", **images())
     ran = edgegen(
@@ -191,7 +176,7 @@ def test_build_bench_and_doctor_use_the_board_of_a_place(
     monkeypatch.delenv(CONFIG_VARIABLE)
     (tmp_path / "boards.toml").write_text(
         'schema_version = 1\n[boards.mine]\nurl = "labgrid:rack-3"\ntarget = "linux-x86_64"\n'
-        f'ssh_config = "{board.config}"\n',
+        f'ssh_config = "{own_sshd.config}"\n',
         encoding="utf-8",
     )
     monkeypatch.setenv(VARIABLE, str(tmp_path / "boards.toml"))
@@ -356,19 +341,19 @@ def _job(lab: Laboratory, model: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_job_that_is_ended_gives_the_place_back(
-    lab: Laboratory, board: sshd.Server, model: Path, how: signal.Signals
+    lab: Laboratory, own_sshd: sshd.Server, model: Path, how: signal.Signals
 ) -> None:
     with _job(lab, model) as job:
         os.killpg(job.pid, how)
         job.wait(20)
         assert lab.becomes_free("rack-3", 10)
-    assert _until(lambda: board.left() == [])
+    assert _until(lambda: own_sshd.left() == [])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("moment", range(30))
 def test_job_that_is_killed_at_random_moments_gives_the_place_back(
-    lab: Laboratory, board: sshd.Server, model: Path, moment: int
+    lab: Laboratory, own_sshd: sshd.Server, model: Path, moment: int
 ) -> None:
     arguments = [sys.executable, "-c", _JOB, str(TOOLS_CACHE), str(model)]
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, start_new_session=True) as job:
@@ -376,7 +361,7 @@ def test_job_that_is_killed_at_random_moments_gives_the_place_back(
         os.killpg(job.pid, signal.SIGKILL)
     time.sleep(1)
     assert lab.becomes_free("rack-3", 10)
-    assert _until(lambda: board.left() == [])
+    assert _until(lambda: own_sshd.left() == [])
 
 
 def test_interrupted_build_gives_the_place_back(lab: Laboratory, model: Path, tmp_path: Path) -> None:
@@ -506,12 +491,12 @@ def test_exporter_that_goes_away_in_the_middle_is_said(
 
 def test_environment_file_names_the_place_and_the_coordinator(
     lab: Laboratory,
-    board: sshd.Server,
+    own_sshd: sshd.Server,
     opened: Callable[[str], Device],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    service = {"address": "127.0.0.1", "username": board.user, "port": board.port}
+    service = {"address": "127.0.0.1", "username": own_sshd.user, "port": own_sshd.port}
     targets = {
         "main": {"resources": {"RemotePlace": {"name": "rack-3"}}},
         "bare": {"resources": {"NetworkService": service}},

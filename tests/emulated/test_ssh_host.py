@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from emulated_models import conv_float, images, litert_inputs, litert_on_host, on_host, two_inputs_litert
-from emulated_presence import TOOLS_CACHE, absent, library
+from emulated_presence import TOOLS_CACHE, library
 
 from edgegen.core.boards import VARIABLE
 from edgegen.core.errors import BuildError, ToolMissingError
@@ -31,25 +31,10 @@ from edgegen.devices.ssh.session import BoardSession
 from edgegen.links.ssh import CONFIG_VARIABLE, parse_address
 from support import sshd
 from support.energy_monitor import monitor
+from support.told import Told
 
 TARGET = load_target("linux-x86_64")
 BOUND_S = 60.0
-
-
-class Told(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[sshd.Server]:
-    if missing := sshd.missing():
-        absent(missing)
-    with sshd.server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +48,19 @@ def told() -> Told:
 
 
 @pytest.fixture
-def device(server: sshd.Server, told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    monkeypatch.setenv(CONFIG_VARIABLE, str(server.config))
-    opened = open_device(server.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=told))
+def device(own_sshd: sshd.Server, told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    monkeypatch.setenv(CONFIG_VARIABLE, str(own_sshd.config))
+    opened = open_device(own_sshd.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=told))
     yield opened
     opened.close()
-    assert server.left() == []
+    assert own_sshd.left() == []
 
 
-def test_board_is_what_it_is(device: Device, server: sshd.Server) -> None:
+def test_board_is_what_it_is(device: Device, own_sshd: sshd.Server) -> None:
     identity = device.identity()
     assert (identity.kind, identity.isa, identity.emulated) == ("ssh", "x86_64", False)
     assert identity.gives == {"measured"}
-    assert identity.tools["board"] == server.url
+    assert identity.tools["board"] == own_sshd.url
 
 
 def test_outputs_are_this_machines_own_bit_for_bit(device: Device, model: Path) -> None:
@@ -110,7 +95,7 @@ def test_measure_takes_seven_processes_by_the_boards_own_clock(device: Device, m
     assert reading.energy is None
 
 
-def test_models_of_a_job_do_not_pile_up_on_the_board(device: Device, server: sshd.Server, model: Path) -> None:
+def test_models_of_a_job_do_not_pile_up_on_the_board(device: Device, own_sshd: sshd.Server, model: Path) -> None:
     import onnx
 
     there = onnx.load(model)
@@ -119,7 +104,7 @@ def test_models_of_a_job_do_not_pile_up_on_the_board(device: Device, server: ssh
         onnx.save(there, model.with_name(f"{number}.onnx"))
         device.run(model.with_name(f"{number}.onnx"), "onnxruntime", images())
     device.run(model.with_name("1.onnx"), "onnxruntime", images())
-    assert len([name for name in server.left() if "/model-" in name]) == 2
+    assert len([name for name in own_sshd.left() if "/model-" in name]) == 2
 
 
 def test_refused_model_is_the_models_fault(device: Device, tmp_path: Path) -> None:
@@ -134,35 +119,35 @@ def test_runtime_that_cannot_be_pushed_is_named(device: Device, model: Path) -> 
 
 
 def test_kept_file_that_was_tampered_with_is_sent_again(
-    device: Device, server: sshd.Server, model: Path, told: Told
+    device: Device, own_sshd: sshd.Server, model: Path, told: Told
 ) -> None:
     device.run(model, "onnxruntime", images())
     device.close()
-    kept = max((server.kept / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    kept = max((own_sshd.kept / "blobs").iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 1
     kept.write_bytes(data)
     told.said.clear()
-    again = open_device(server.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=told))
+    again = open_device(own_sshd.url, TARGET, DeviceSettings(cache=TOOLS_CACHE, offline=False, progress=told))
     outputs = again.run(model, "onnxruntime", images())
     again.close()
     np.testing.assert_array_equal(outputs["y"], on_host(model, images())["y"])
     assert any("sending libonnxruntime" in line for line in told.said)
 
 
-def test_nobody_answers_is_an_error_that_says_so(server: sshd.Server, tmp_path: Path) -> None:
+def test_nobody_answers_is_an_error_that_says_so(own_sshd: sshd.Server, tmp_path: Path) -> None:
     closed = parse_address("ssh://nobody@127.0.0.1:1")
-    session = BoardSession(closed, tmp_path, Silent(), config=server.config)
+    session = BoardSession(closed, tmp_path, Silent(), config=own_sshd.config)
     with pytest.raises(ToolMissingError, match="Connection refused"):
         session.open()
 
 
-def test_key_that_is_not_known_is_no_reason_to_try_again(server: sshd.Server, told: Told, tmp_path: Path) -> None:
+def test_key_that_is_not_known_is_no_reason_to_try_again(own_sshd: sshd.Server, told: Told, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(
         f"Host *\n  IdentityFile {tmp_path / 'none'}\n  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {server.folder / 'known'}\n  GlobalKnownHostsFile /dev/null\n"
+        f"  UserKnownHostsFile {own_sshd.folder / 'known'}\n  GlobalKnownHostsFile /dev/null\n"
     )
-    session = BoardSession(parse_address(server.url), tmp_path, told, config=tmp_path / "config")
+    session = BoardSession(parse_address(own_sshd.url), tmp_path, told, config=tmp_path / "config")
     opened = SshDevice(session, TARGET, DeviceSettings(cache=tmp_path, offline=True, progress=told))
     with pytest.raises(ToolMissingError, match="ssh-copy-id"):
         opened.identity()
@@ -171,14 +156,14 @@ def test_key_that_is_not_known_is_no_reason_to_try_again(server: sshd.Server, to
 
 
 def test_board_that_another_process_has_is_named_with_its_holder(
-    device: Device, server: sshd.Server, tmp_path: Path, told: Told
+    device: Device, own_sshd: sshd.Server, tmp_path: Path, told: Told
 ) -> None:
     device.identity()
-    same_machine = BoardSession(parse_address(server.url), TOOLS_CACHE, told, config=server.config)
+    same_machine = BoardSession(parse_address(own_sshd.url), TOOLS_CACHE, told, config=own_sshd.config)
     with pytest.raises(BusyError, match=f"process {os.getpid()} of "):
         same_machine.open(0)
     # With another cache, as from another machine, the board itself says who has it.
-    elsewhere = BoardSession(parse_address(server.url), tmp_path, told, config=server.config)
+    elsewhere = BoardSession(parse_address(own_sshd.url), tmp_path, told, config=own_sshd.config)
     with pytest.raises(BusyError, match=f"process {os.getpid()} of "):
         elsewhere.open(0)
     device.close()
@@ -189,26 +174,26 @@ def test_board_that_another_process_has_is_named_with_its_holder(
 # -- the plug ----------------------------------------------------------------------------------------------------
 
 
-def _runner(server: sshd.Server) -> list[int]:
+def _runner(own_sshd: sshd.Server) -> list[int]:
     """Processes that are at work in the folder of a job."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (folder / "cwd").readlink().is_relative_to(server.kept / "runs"):
+            if (folder / "cwd").readlink().is_relative_to(own_sshd.kept / "runs"):
                 found.append(int(folder.name))
     return found
 
 
-def _kill_runner(server: sshd.Server) -> None:
-    for pid in _runner(server):
+def _kill_runner(own_sshd: sshd.Server) -> None:
+    for pid in _runner(own_sshd):
         with contextlib.suppress(OSError):
             if "ld-linux" in (Path("/proc") / str(pid) / "cmdline").read_text():
                 os.kill(pid, signal.SIGKILL)
 
 
-def _restart(server: sshd.Server) -> None:
-    server.pull_plug()
-    server.start()
+def _restart(own_sshd: sshd.Server) -> None:
+    own_sshd.pull_plug()
+    own_sshd.start()
 
 
 PLUGS: dict[str, Callable[[sshd.Server], None]] = {"sshd": _restart, "runner": _kill_runner}
@@ -221,10 +206,10 @@ def _until(true: Callable[[], bool], bound_s: float = 10.0) -> bool:
     return true()
 
 
-def _pull_during(device: Device, server: sshd.Server, plug: str, after_s: float, model: Path) -> None:
+def _pull_during(device: Device, own_sshd: sshd.Server, plug: str, after_s: float, model: Path) -> None:
     """Pulls a plug while inferences run: they come out right, or an error says what happened, in bounded time."""
     expected = on_host(model, images())["y"]
-    pulled = threading.Timer(after_s, PLUGS[plug], (server,))
+    pulled = threading.Timer(after_s, PLUGS[plug], (own_sshd,))
     started = time.monotonic()
     pulled.start()
     failed: ToolMissingError | None = None
@@ -238,24 +223,24 @@ def _pull_during(device: Device, server: sshd.Server, plug: str, after_s: float,
     assert time.monotonic() - started < BOUND_S
     np.testing.assert_array_equal(device.run(model, "onnxruntime", images())["y"], expected)
     device.close()
-    assert _until(lambda: server.left() == []), server.left()
-    assert _until(lambda: _runner(server) == [])
+    assert _until(lambda: own_sshd.left() == []), own_sshd.left()
+    assert _until(lambda: _runner(own_sshd) == [])
 
 
 @pytest.mark.parametrize(("plug", "after_s"), [("sshd", 0.3), ("sshd", 0.55), ("runner", 0.4)])
 def test_pulled_plug_leaves_no_wrong_figure_and_no_file(
-    device: Device, server: sshd.Server, model: Path, plug: str, after_s: float
+    device: Device, own_sshd: sshd.Server, model: Path, plug: str, after_s: float
 ) -> None:
     device.identity()
-    _pull_during(device, server, plug, after_s, model)
+    _pull_during(device, own_sshd, plug, after_s, model)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("moment", range(30))
-def test_pulled_plug_at_random_moments(device: Device, server: sshd.Server, model: Path, moment: int) -> None:
+def test_pulled_plug_at_random_moments(device: Device, own_sshd: sshd.Server, model: Path, moment: int) -> None:
     random = np.random.default_rng(moment)
     plug = list(PLUGS)[int(random.integers(len(PLUGS)))]
-    _pull_during(device, server, plug, float(random.uniform(0, 1.5)), model)
+    _pull_during(device, own_sshd, plug, float(random.uniform(0, 1.5)), model)
 
 
 _CLIENT = """
@@ -275,30 +260,30 @@ while True:
 """
 
 
-def test_killed_build_leaves_nothing_on_the_board(server: sshd.Server, device: Device, model: Path) -> None:
+def test_killed_build_leaves_nothing_on_the_board(own_sshd: sshd.Server, device: Device, model: Path) -> None:
     device.identity()  # sets the tools up
     device.close()
-    command = [sys.executable, "-c", _CLIENT, server.url, str(TOOLS_CACHE), str(model)]
+    command = [sys.executable, "-c", _CLIENT, own_sshd.url, str(TOOLS_CACHE), str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None
         assert client.stdout.readline() == b"ready\n"
-        assert _until(lambda: bool(server.left()))
+        assert _until(lambda: bool(own_sshd.left()))
         time.sleep(0.2)
         client.kill()
-    assert _until(lambda: server.left() == []), server.left()
-    assert _until(lambda: _runner(server) == [])
+    assert _until(lambda: own_sshd.left() == []), own_sshd.left()
+    assert _until(lambda: _runner(own_sshd) == [])
 
 
 def test_joules_of_an_inference_are_measured_with_a_monitor(
-    server: sshd.Server, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_sshd: sshd.Server, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three watts, whatever runs: so the joules are three times the seconds of an inference."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     path = tmp_path / "boards.toml"
     with monitor(lambda: 3.0) as port:
         path.write_text(
-            f'schema_version = 1\n[boards.here]\nurl = "{server.url}"\ntarget = "linux-x86_64"\n'
-            f'ssh_config = "{server.config}"\nenergy = "{port}"\nenergy_calibrated = {today}\n',
+            f'schema_version = 1\n[boards.here]\nurl = "{own_sshd.url}"\ntarget = "linux-x86_64"\n'
+            f'ssh_config = "{own_sshd.config}"\nenergy = "{port}"\nenergy_calibrated = {today}\n',
             encoding="utf-8",
         )
         monkeypatch.setenv(VARIABLE, str(path))

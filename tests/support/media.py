@@ -17,20 +17,6 @@ from edgegen.data.settings import DataSettings
 OWN = {"origin": "made up", "licence": "CC0-1.0"}
 
 
-class Told(Silent):
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.said)
-
-
 def settings(source: str, **keys: Any) -> DataSettings:
     """``[data]`` as a project file would hold it."""
     return read_record(DataSettings, {"source": source, **OWN, **keys}, "data", "test.toml")

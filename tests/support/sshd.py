@@ -53,7 +53,10 @@ class Server:
 
     def left(self) -> list[str]:
         """What lies in the folders of jobs."""
-        return sorted(path.relative_to(self.kept).as_posix() for path in self.kept.glob("runs/**/*"))
+        # Not Path.glob: it fails where a folder goes away meanwhile.
+        walked = os.walk(self.kept / "runs")
+        found = (Path(folder, name) for folder, folders, files in walked for name in (*folders, *files))
+        return sorted(path.relative_to(self.kept).as_posix() for path in found)
 
     def start(self) -> None:
         self.port = self.port or _free_port()

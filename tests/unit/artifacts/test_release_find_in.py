@@ -17,7 +17,7 @@ from edgegen.artifacts.release_find_in import PLAIN_STATE, find_in
 from edgegen.artifacts.release_place import state_folder
 from edgegen.artifacts.release_publish import publish_into
 from edgegen.artifacts.release_records import Release
-from edgegen.core.errors import IntegrityError, ToolMissingError, UsageError
+from edgegen.core.errors import IntegrityError, StorageError, ToolMissingError, UsageError
 from support.fake_registry import FakeRegistry
 from support.projects import edgegen
 from unit.artifacts.release_shop import CALM, Shop
@@ -144,3 +144,13 @@ def test_the_command_finds_in_a_folder_of_bundles(shop: Shop, tmp_path: Path) ->
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert ran.document["digest"] == shop.bundles["1.0.0"].digest
+
+
+@pytest.mark.parametrize("kind", ["folder", "repository"])
+def test_a_folder_of_what_was_seen_that_cannot_be_written_is_told(
+    shop: Shop, places: dict[str, str], kind: str, tmp_path: Path
+) -> None:
+    publish(shop, places, kind)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="set EDGEGEN_STATE"):
+        find(f"{places[kind]}:stable" if kind == "folder" else places[kind], shop, state=tmp_path / "file" / "state")

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -381,6 +382,23 @@ def test_a_hostile_bundle_is_refused_in_one_paragraph(out, name):
 def test_strict_json_refuses(text):
     with pytest.raises(IntegrityError):
         strict_json(text, "x")
+
+
+@pytest.mark.parametrize("text", [b"a", b"\\n", b'\\"', b"\\\\"], ids=["letters", "lines", "quotes", "backslashes"])
+def test_strict_json_takes_no_more_memory_than_some_copies(text):
+    tracemalloc.start()
+    try:
+        strict_json(b'{"a":"' + text * (1 << 19) + b'"}', "x")
+        assert tracemalloc.get_traced_memory()[1] < 8 * (len(text) << 19)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("before", [b'"\\\\"', b'"\\\\\\""', b'"\\n"', b'""'])
+def test_strict_json_counts_brackets_behind_texts(before):
+    assert strict_json(b'{"a":[' + before + b",[1]]}", "x")["a"][1] == [1]
+    with pytest.raises(IntegrityError, match="nested too deeply"):
+        strict_json(b'{"a":[' + before + b"," + b"[" * 64 + b"]" * 64 + b"]}", "x")
 
 
 def test_strict_json_counts_no_brackets_in_texts():

@@ -8,7 +8,8 @@ from edgegen.core.ports import Silent
 from edgegen.data.collect.source import find_source, source_digest
 from edgegen.data.shape.images import shape
 from edgegen.data.split import split
-from support.media import OWN, Told, gather, settings
+from support.media import OWN, gather, settings
+from support.told import Told
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 8, 8)).astype(np.uint8)

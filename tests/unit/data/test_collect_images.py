@@ -8,7 +8,8 @@ from PIL import Image
 
 from edgegen.core.errors import UsageError
 from edgegen.data.collect.images import collect  # noqa: F401  (Pillow is there, or this file says so at once)
-from support.media import Told, gather
+from support.media import gather
+from support.told import Told
 
 RNG = np.random.default_rng(0)
 SIDE = {"collect": {"side": 8}}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from edgegen.core.errors import UsageError
 from edgegen.data.collect import text as module
-from support.media import Told, gather
+from support.media import gather
+from support.told import Told
 
 LINES = "Die Straße liegt im Schatten; ñandú, 日本語, ok.\n" * 40
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from edgegen.core.errors import UsageError
 from edgegen.data.collect.riff import read_form, read_mono
 from edgegen.data.collect.wav import loudest
-from support.media import Told, gather, wav_bytes, write_wav
+from support.media import gather, wav_bytes, write_wav
+from support.told import Told
 
 RNG = np.random.default_rng(0)
 CLIPS = {"kind": "wav", "collect": {"rate_hz": 8000, "seconds": 0.1}}

@@ -15,7 +15,8 @@ from edgegen.core.errors import ExitCode, IntegrityError, ToolMissingError, Usag
 from edgegen.core.ports import Silent
 from edgegen.data.collect.deb import unpack
 from edgegen.data.collect.source import collect, content_digest, find_source, source_digest
-from support.media import Told, gather, settings, write_wav
+from support.media import gather, settings, write_wav
+from support.told import Told
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="needs apt-get and dpkg-deb"

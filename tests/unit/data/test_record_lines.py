@@ -18,7 +18,7 @@ from edgegen.core.errors import StorageError, ToolMissingError, UsageError
 from edgegen.core.ports import Silent
 from edgegen.data.record import record
 from edgegen.links.serial import open_lines
-from support.media import Told
+from support.told import Told
 
 HEADER = "t_s,x,y,label,group\n"
 XY = {"columns": ("x", "y"), "label": "still", "progress": Silent()}

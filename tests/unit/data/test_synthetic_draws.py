@@ -6,7 +6,8 @@ import pytest
 from edgegen.core.errors import BuildError, UsageError
 from edgegen.core.ports import Silent
 from edgegen.data.synthetic import draw_synthetic
-from support.media import Told, gather
+from support.media import gather
+from support.told import Told
 
 MODEL = {"model": "digits-vae", "model_sha256": "ab" * 32, "progress": Silent()}
 

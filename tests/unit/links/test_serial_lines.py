@@ -16,14 +16,7 @@ from hypothesis import strategies as st
 from edgegen.core.errors import ExitCode, ToolMissingError, UsageError
 from edgegen.core.ports import Silent
 from edgegen.links.serial import LineLink, open_lines
-
-
-class Told(Silent):
-    def __init__(self):
-        self.said = []
-
-    def say(self, message):
-        self.said.append(message)
+from support.told import Told
 
 
 @contextlib.contextmanager

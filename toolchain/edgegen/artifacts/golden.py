@@ -24,7 +24,8 @@ def read_golden(path: Path, limit_bytes: int = LIMIT_BYTES) -> dict[str, np.ndar
     """
     import numpy as np
 
-    from edgegen_runtime.arrays import ArraysError, read_arrays
+    from edgegen_runtime.arrays import read_arrays
+    from edgegen_runtime.errors import ArraysError
 
     try:
         arrays = read_arrays(path, limit_bytes)

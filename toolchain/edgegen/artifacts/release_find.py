@@ -46,6 +46,7 @@ from edgegen.core.digests import canonical_json
 from edgegen.core.errors import EdgegenError, IntegrityError, ToolMissingError, UsageError
 from edgegen.core.given_file import read_file
 from edgegen.core.locks import locked
+from edgegen.core.store import unwritable
 from edgegen.core.whole_file import replace_file
 from edgegen_runtime.sources import Source, source_of
 from edgegen_runtime.strict import UnreachableError
@@ -162,8 +163,12 @@ def trusted(fetcher: FetcherInterface, state: Path, root: Path | None, where: st
         UsageError: ``root`` is missing or cannot be read.
         ToolMissingError: the place does not answer.
         IntegrityError: what it has must not be believed, and why.
+        StorageError: ``state`` cannot be written.
     """
-    (state / TARGETS).mkdir(parents=True, exist_ok=True)
+    try:
+        (state / TARGETS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(state, error, "set EDGEGEN_STATE") from error
     with locked(state / _LOCK):
         yield Trusted(fetcher, state, root, where)
 

@@ -26,6 +26,7 @@ from edgegen.core.store import unwritable
 
 ASIDE = ".edgegen-pull"
 _CHUNK_BYTES = 1 << 20
+_INSTEAD = "name another folder"
 _SPARE_BYTES = 16 << 20  # manifests, folders, and what a file system takes for itself
 
 
@@ -191,7 +192,7 @@ class Part:
         try:
             os.fsync(self._stream.fileno())
         except OSError as error:
-            raise unwritable(self.path.parent, error) from error
+            raise unwritable(self.path.parent, error, _INSTEAD) from error
         os.replace(self.path, self._target)
         return True
 
@@ -204,7 +205,7 @@ class Part:
                 self._size += written
                 view = view[written:]
         except OSError as error:
-            raise unwritable(self.path.parent, error) from error
+            raise unwritable(self.path.parent, error, _INSTEAD) from error
 
     def _settle(self) -> None:
         pending, self._pending = self._pending, None
@@ -230,7 +231,7 @@ def staged(out: Path) -> Iterator[Staging]:
             yield staging
             staging.remove()
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise unwritable(out, error, _INSTEAD) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -31,5 +32,5 @@ def command(folder: Path, template: str | None, as_json: bool, quiet: bool) -> N
         return
     for path in written:
         click.echo(path)
-    where = "" if folder == Path() else f" --project {folder}"
+    where = "" if folder == Path() else f" --project {shlex.quote(str(folder))}"
     click.echo(f"\nNext: edgegen build{where} --target raspberrypi4")

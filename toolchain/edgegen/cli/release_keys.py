@@ -109,4 +109,4 @@ def rekey(
     """Give a role other keys, after a loss or in good time; then sign anew what it signed (renew, publish)."""
     with opened_with_public(keys, root_keys, passphrase_file) as (trusted, root):
         opened(repository).rekey(role, trusted, threshold, root)
-    done(as_json, f"{role} has other keys; sign anew what it signed")
+    done(as_json, f"{role} has other keys" + ("" if role == "root" else "; sign anew what it signed"))

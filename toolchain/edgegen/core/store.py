@@ -327,10 +327,12 @@ def full_disk(path: Path, error: Exception) -> StorageError:
     )
 
 
-def unwritable(path: Path, error: OSError) -> StorageError:
-    """The error to raise where a folder cannot be written to: a full disk, or another reason."""
+def unwritable(path: Path, error: OSError, instead: str = "set EDGEGEN_CACHE") -> StorageError:
+    """The error to raise where a folder cannot be written to: a full disk, or another reason.
+
+    Args:
+        instead: how another folder is taken.
+    """
     if error.errno in _FULL:
         return full_disk(path, error)
-    return StorageError(
-        "cannot write", where=str(path), got=error, next_step="make the folder writable, or set EDGEGEN_CACHE"
-    )
+    return StorageError("cannot write", where=str(path), got=error, next_step=f"make the folder writable, or {instead}")

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import nearest
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 from edgegen_runtime.expressions import OPERATORS, check
 
 Tree: TypeAlias = "float | dict[str, Any]"

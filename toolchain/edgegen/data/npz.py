@@ -21,7 +21,8 @@ def read_npz(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> dict[str, np.ndar
         UsageError: not a zip of plain numeric arrays, damaged, or more than ``limit_bytes`` when unpacked. A member
             that declares a size it does not have is refused before memory is taken for it.
     """
-    from edgegen_runtime.arrays import ArraysError, read_arrays
+    from edgegen_runtime.arrays import read_arrays
+    from edgegen_runtime.errors import ArraysError
 
     try:
         return read_arrays(path, limit_bytes)

@@ -142,7 +142,8 @@ def _tools() -> dict[str, str]:
 def _find(kernels: str, index: int) -> _Gpu:
     """Raises ToolMissingError where the GPU or the provider for it is absent; the message says which."""
     gpu = _asked_driver(index)
-    from edgegen_runtime.session import RuntimeMissingError, onnx_runtime
+    from edgegen_runtime.errors import RuntimeMissingError
+    from edgegen_runtime.session import onnx_runtime
 
     try:
         available = onnx_runtime().get_available_providers()

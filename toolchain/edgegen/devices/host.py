@@ -81,7 +81,8 @@ class HostDevice:
 
     def run(self, model: Path, runtime: str, inputs: Tensors) -> Tensors:
         """See Device."""
-        from edgegen_runtime.arrays import ArraysError, read_arrays
+        from edgegen_runtime.arrays import read_arrays
+        from edgegen_runtime.errors import ArraysError
 
         with run_folder() as folder:
             outputs = folder / "outputs.npz"
@@ -173,7 +174,8 @@ def runtime_tools() -> dict[str, str]:
 
 
 def _write_inputs(inputs: Tensors, path: Path) -> None:
-    from edgegen_runtime.arrays import ArraysError, write_arrays
+    from edgegen_runtime.arrays import write_arrays
+    from edgegen_runtime.errors import ArraysError
 
     try:
         write_arrays(path, inputs)

@@ -96,7 +96,8 @@ def runtime_of(format_name: str) -> str:
 @contextmanager
 def _translated(path: Path, runtime: str) -> Iterator[None]:
     """Lets the runtime package's errors out as edgegen's."""
-    from edgegen_runtime.session import InputsError, ModelRefusedError, NotAModelError, RuntimeMissingError
+    from edgegen_runtime.errors import InputsError, ModelRefusedError, RuntimeMissingError
+    from edgegen_runtime.session import NotAModelError
 
     try:
         yield

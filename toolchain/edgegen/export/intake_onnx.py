@@ -119,7 +119,8 @@ def _fix_outputs(model: ModelProto, file: Path, row: Tensors) -> None:
 def _given(model: ModelProto, file: Path, row: Tensors) -> dict[str, Any]:
     """The outputs for a row of the inputs, straight from the runtime: shapes as they really are."""
     from edgegen.export.quiet import quiet
-    from edgegen_runtime.session import ModelRefusedError, OnnxSession
+    from edgegen_runtime.errors import ModelRefusedError
+    from edgegen_runtime.session import OnnxSession
 
     axes = {spec["name"]: spec["shape"] for spec in map(_spec, model.graph.input)}
     trial = {name: array.reshape(axes[name]) for name, array in row.items()}

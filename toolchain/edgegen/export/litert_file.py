@@ -52,7 +52,7 @@ def make_interpreter(data: bytes, path: Path) -> Any:
         BuildError: the runtime refuses the model.
         ToolMissingError: the extra ``litert`` is not installed.
     """
-    from edgegen_runtime import session
+    from edgegen_runtime import errors, session
 
     with quiet():
         load("ai_edge_litert.interpreter:Interpreter", extra=EXTRA)  # says which extra is missing
@@ -60,7 +60,7 @@ def make_interpreter(data: bytes, path: Path) -> Any:
             return session.make_interpreter(data)
         except session.NotAModelError as error:
             raise _not_litert(path, error) from error
-        except session.ModelRefusedError as error:
+        except errors.ModelRefusedError as error:
             raise BuildError(
                 "EG207, the runtime litert refuses the model",
                 where=str(path),

@@ -59,7 +59,7 @@ def text_figures(opened: Opened, board: Device, identity: Identity, step: Readin
     """What a token costs: written, which is one inference of the model (``step``), and read, where a second file reads
     blocks. A microcontroller reads and writes a text of its own for both.
     """
-    from edgegen_runtime.contract import PreprocessError
+    from edgegen_runtime.errors import PreprocessError
     from edgegen_runtime.generate import read_rules
 
     contract = strict_json(opened.files[PREPROCESSING].read_bytes(), PREPROCESSING)

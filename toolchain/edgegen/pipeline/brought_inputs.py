@@ -50,7 +50,8 @@ def read_samples(
     Raises:
         UsageError: no .npz of numbers, too large, or arrays that do not fit the model; names the array.
     """
-    from edgegen_runtime.arrays import ArraysError, read_arrays
+    from edgegen_runtime.arrays import read_arrays
+    from edgegen_runtime.errors import ArraysError
 
     try:
         arrays = read_arrays(path, _LARGEST_BYTES)

@@ -129,10 +129,9 @@ class Speech:
 
 def _read(opened: Opened, prompt: str) -> tuple[Tokenizer, list[int]]:
     """The bundle's tokenizer, and the prompt in its tokens."""
-    from edgegen_runtime.contract import PreprocessError
+    from edgegen_runtime.errors import InputsError, PreprocessError
     from edgegen_runtime.generate import read_rules
     from edgegen_runtime.generate_command import prompt_tokens, text_tokenizer
-    from edgegen_runtime.session import InputsError
 
     if opened.manifest.format not in COMPILED:
         raise UsageError(

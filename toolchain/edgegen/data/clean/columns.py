@@ -13,7 +13,7 @@ from edgegen.core.lazy import load
 from edgegen.data.collected import ROWS_FILE, SPLIT_FILE, Files
 from edgegen.data.expressions import Tree, parse
 from edgegen.data.settings import Column, DataSettings
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from edgegen.data.clean.scales import scale_step
 from edgegen.data.clean.survey import Survey, survey
 from edgegen.data.collected import FITTED_FILE, Collected, Files
 from edgegen.data.settings import CleanSettings, DataSettings
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 from edgegen_runtime.preprocess import Preprocessor
 
 _NAMED_ROWS = 100

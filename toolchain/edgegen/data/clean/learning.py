@@ -16,7 +16,7 @@ from edgegen.data.clean.survey import Survey
 from edgegen.data.collected import Files
 from edgegen.data.dataset import PARTS
 from edgegen.data.settings import CleanSettings
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 from edgegen_runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:

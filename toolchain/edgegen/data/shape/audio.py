@@ -15,7 +15,7 @@ from edgegen.data.dataset import PARTS, DataSet, Form, Part
 from edgegen.data.npz import LIMIT_BYTES
 from edgegen.data.settings import DataSettings
 from edgegen.data.split import content_ranks
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 from edgegen_runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:

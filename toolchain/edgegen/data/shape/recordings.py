@@ -31,7 +31,7 @@ from edgegen.data.dataset import PARTS
 from edgegen.data.settings import DataSettings
 from edgegen.data.shape.answers import Codes, Roles, find_roles, target_values, texts_of
 from edgegen.data.shape.spill import Spill
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 from edgegen_runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from edgegen.data.shape.answers import (
     texts_of,
 )
 from edgegen.data.shape.spill import Spill
-from edgegen_runtime.contract import PreprocessError
+from edgegen_runtime.errors import PreprocessError
 from edgegen_runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:
