@@ -9,6 +9,7 @@ from pathlib import Path
 from edgegen_runtime.admission import Rules
 from edgegen_runtime.errors import ArgumentsError
 from edgegen_runtime.public_keys import read_public_key
+from edgegen_runtime.strict import RefusedError
 
 _MOST = 1_000_000  # days: more than dates can tell apart; keys: more than anybody has
 
@@ -34,10 +35,12 @@ def rules_of(arguments: argparse.Namespace) -> Rules:
     """The rules that the options name.
 
     Raises:
-        ArgumentsError: more keys are asked for than are named.
-        RefusedError: a key cannot be read.
+        ArgumentsError: a key cannot be read, or more are asked for than are named.
     """
-    keys = {key.key_id: key for key in map(read_public_key, arguments.key)}
+    try:
+        keys = {key.key_id: key for key in map(read_public_key, arguments.key)}
+    except RefusedError as error:
+        raise ArgumentsError(str(error)) from error
     if arguments.threshold > len(keys):
         raise ArgumentsError(f"--threshold is at most {len(keys)}: as many different keys are named")
     return Rules(

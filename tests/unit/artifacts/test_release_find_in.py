@@ -85,6 +85,11 @@ def test_what_is_current_is_found_in(kind: str, shop: Shop, places: dict[str, st
         find(place, shop, target="raspberrypi5")
     with pytest.raises(UsageError, match="nothing is trusted yet"):
         find(place, shop, root=None, state=shop.root / "fresh")
+    no_root = shop.root / "no-root.json"
+    for wrong in (b"{}", (shop.fleet.place / "metadata/timestamp.json").read_bytes()):
+        no_root.write_bytes(wrong)
+        with pytest.raises(UsageError, match=r"no-root\.json"):
+            find(place, shop, root=no_root, state=shop.root / "fresh")
 
 
 @pytest.mark.parametrize("kind", ["folder", "web", "repository", "web repository"])

@@ -106,6 +106,10 @@ def test_wrong_options_are_refused(place: Path, tmp_path: Path) -> None:
         done = board("verify", str(place / "1.0.0"), *keys, *wrong, cwd=tmp_path)
         assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert board("verify", str(tmp_path / "nowhere"), *keys, cwd=tmp_path).returncode == 6
+    (tmp_path / "no.pub").write_text("no key")
+    for name in ("no.pub", "absent.pub"):
+        done = board("verify", str(place / "1.0.0"), "--key", name, cwd=tmp_path)
+        assert (done.returncode, name in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize(

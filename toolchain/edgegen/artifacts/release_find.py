@@ -24,13 +24,14 @@ from tuf.api.exceptions import (
     SlowRetrievalError,
     UnsignedMetadataError,
 )
-from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater
 from tuf.ngclient.config import UpdaterConfig
 
 from edgegen.artifacts.parse import strict_json
 from edgegen.artifacts.policy import check_target, check_version
+from edgegen.artifacts.release_metadata import parse_metadata
 from edgegen.artifacts.release_records import (
     METADATA,
     ROOTS,
@@ -276,7 +277,9 @@ def _bootstrap(state: Path, root: Path | None) -> bytes | None:
             return None
         # python-tuf was killed between two steps: what it keeps of roots was checked, and the newest one counts.
         root = max((state / ROOTS).glob("*.root.json"), key=lambda path: int(path.name.split(".")[0]))
-    return read_file(root, "the root metadata", limit_bytes=_LIMITS.root_max_length)
+    data = read_file(root, "the root metadata", limit_bytes=_LIMITS.root_max_length)
+    parse_metadata(data, root, Root)  # here, where the file can be named
+    return data
 
 
 def _reason(error: Exception) -> str:
