@@ -313,6 +313,7 @@ def test_place_that_was_taken_away_ends_the_job(lab: Laboratory, opened: Callabl
 # -- however a job ends ----------------------------------------------------------------------------------------------
 
 _JOB = """
+import signal
 import sys
 from pathlib import Path
 import numpy as np
@@ -320,6 +321,7 @@ from edgegen.core.ports import Silent
 from edgegen.core.targets import load_target
 from edgegen.devices.device import DeviceSettings, open_device
 cache, model = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts with & ignore it
 settings = DeviceSettings(cache=Path(cache), offline=True, progress=Silent())
 device = open_device("labgrid:rack-3", load_target("linux-x86_64"), settings)
 while True:
