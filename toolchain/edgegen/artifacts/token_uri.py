@@ -42,6 +42,11 @@ class TokenUri:
         return data.split(b"\n", 1)[0].removesuffix(b"\r")
 
 
+def in_token(key: str) -> bool:
+    """Whether a key is named by the URI of one in a token, and not by a file."""
+    return key.startswith(SCHEME)
+
+
 def read_uri(uri: str) -> TokenUri:
     """What a URI says; the module may stand in ``EDGEGEN_PKCS11_MODULE`` instead.
 

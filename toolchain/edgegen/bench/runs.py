@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from edgegen.core.digests import sha256_json
 from edgegen.core.errors import UsageError
+from edgegen.core.lazy import nearest
 from edgegen.core.records import read_record, setting, write_record
 from edgegen.core.results import NumberKind
 from edgegen.core.versions import machine_class
@@ -234,3 +235,23 @@ def text_figures(generation: Mapping[str, Any] | None) -> Iterable[Figure]:
             )
         if costs.get("tokens_per_s") is not None:
             yield Figure(metric=f"{short}_tokens_per_s", kind="measured", value=costs["tokens_per_s"], better="higher")
+
+
+def refuse_unknown(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """A misspelt figure must not be a check that nobody makes, or a curve that nobody draws.
+
+    Raises:
+        UsageError: one of ``names`` is not ``known``.
+    """
+    choices = list(dict.fromkeys(known))
+    for name in names:
+        if name not in choices:
+            raise UsageError(
+                "no run has such a figure", where=option, got=f"{name}{nearest(name, choices)}",
+                expected=f"one of {', '.join(choices)}" if choices else None,
+            )  # fmt: skip
+
+
+def figures_of(runs: Iterable[Run]) -> list[str]:
+    """Names of all figures that the runs have, each once."""
+    return list(dict.fromkeys(figure.metric for run in runs for figure in run.figures))

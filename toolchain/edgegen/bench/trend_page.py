@@ -11,9 +11,7 @@ from edgegen.bench.gate_said import amount, percent
 from edgegen.bench.history import History
 from edgegen.bench.page import render_page
 from edgegen.bench.regression import GATED, unit_of_metric
-from edgegen.bench.runs import Run
-from edgegen.core.errors import UsageError
-from edgegen.core.lazy import nearest
+from edgegen.bench.runs import Run, figures_of, refuse_unknown
 
 _LEAST_RATIO = 0.005  # of a change that is told: below it counts differ by their environment
 _MOST_ROWS = 60
@@ -38,7 +36,7 @@ def trend_document(history: History, metrics: Sequence[str] = ()) -> dict[str, A
     Raises:
         UsageError: no run has one of ``metrics``.
     """
-    _refuse_unknown(history, metrics)
+    refuse_unknown("--metric", metrics, figures_of(history.runs))
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in history.runs:
         groups.setdefault((run.name, run.target, run.fingerprint), []).append(run)
@@ -61,16 +59,6 @@ def trend_document(history: History, metrics: Sequence[str] = ()) -> dict[str, A
         "torn": history.torn,
         "series": series,
     }
-
-
-def _refuse_unknown(history: History, metrics: Sequence[str]) -> None:
-    known = list(dict.fromkeys(figure.metric for run in history.runs for figure in run.figures))
-    for metric in metrics:
-        if metric not in known:
-            raise UsageError(
-                "no run has such a figure", where="--metric", got=f"{metric}{nearest(metric, known)}",
-                expected=f"one of {', '.join(known)}" if known else None,
-            )  # fmt: skip
 
 
 def render_trend(document: Mapping[str, Any]) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegen.artifacts.token_uri import in_token
 from edgegen.cli.console import output_options, print_json
 from edgegen.cli.passphrase import passphrase_option, passphrase_source
-from edgegen.cli.signers import TOKEN, opened
+from edgegen.cli.signers import opened
 from edgegen.core.errors import UsageError
 from edgegen.core.lazy import load
 
@@ -68,7 +69,7 @@ def show(key: str, folder: Path | None, follows: Path | None, as_json: bool, qui
     """Show a public key: KEY is its name in the folder, a .pub file, or the pkcs11: URI of a key in a token."""
     from edgegen.artifacts.policy import trusted_key
 
-    if key.startswith(TOKEN):
+    if in_token(key):
         _show_token(key, as_json=as_json)
         return
     path = Path(key) if key.endswith(".pub") else _folder(folder) / f"{key}.pub"

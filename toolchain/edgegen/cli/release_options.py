@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegen.artifacts.token_uri import in_token
 from edgegen.cli.console import print_json
-from edgegen.cli.signers import TOKEN
 from edgegen.cli.signers import opened as opened_keys
 from edgegen.core.lazy import load
 
@@ -56,8 +56,8 @@ def opened_with_public(
     """Public keys, by their files or of keys in tokens, and what signs: each token is opened once for both."""
     from edgegen.artifacts.policy import TrustedKey, trusted_key
 
-    held = [key for key in public if key.startswith(TOKEN)]
-    files = [trusted_key(Path(key)) for key in public if not key.startswith(TOKEN)]
+    held = [key for key in public if in_token(key)]
+    files = [trusted_key(Path(key)) for key in public if not in_token(key)]
     with opened_keys([*held, *private], passphrase_file) as signers:
         tokens = [TrustedKey(name=signer.public.key_id, key=signer.public) for signer in signers[: len(held)]]
         yield [*tokens, *files], signers[len(held) :]

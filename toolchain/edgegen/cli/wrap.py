@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegen.artifacts.token_uri import in_token
 from edgegen.artifacts.wrap.forms import FORMS
 from edgegen.cli.console import output_options, print_json
 from edgegen.cli.passphrase import passphrase_option, passphrase_source
-from edgegen.cli.signers import TOKEN
 from edgegen.cli.verify import policy_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def command(
         Path(out),
         _given(options),
         policy=policy_of(policy_file, keys, threshold),
-        passphrase=lambda key: passphrase_source(passphrase_file, key if key.startswith(TOKEN) else Path(key).name)(),
+        passphrase=lambda key: passphrase_source(passphrase_file, key if in_token(key) else Path(key).name)(),
         into=out.endswith("/"),
     )
     if as_json:

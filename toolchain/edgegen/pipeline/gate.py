@@ -19,11 +19,10 @@ from edgegen.bench.regression import (
     regressions,
     settled,
 )
-from edgegen.bench.runs import Run
+from edgegen.bench.runs import Run, figures_of, refuse_unknown
 from edgegen.bench.waivers import Waiver, read_waivers
 from edgegen.core.cache import Cache
 from edgegen.core.errors import ExitCode, UsageError
-from edgegen.core.lazy import nearest
 from edgegen.core.ports import Progress
 from edgegen.pipeline.baseline import Given, plain, read_given
 from edgegen.pipeline.bench import bench, now
@@ -271,20 +270,11 @@ def _refuse_twins(judged: Sequence[Judged]) -> None:
 
 
 def _refuse_unknown(rules: Rules, runs: Sequence[Run]) -> None:
-    """A misspelt name must not be a check that nobody makes, or a tolerance that nothing has."""
     if not runs:
         return
-    figures = list(dict.fromkeys(figure.metric for run in runs for figure in run.figures))
-    for option, names, known in (
-        ("--metric", rules.metrics, [*figures, *GATED]),
-        ("--tolerance", rules.tolerances, [*TOLERANCES, *figures, *GATED]),
-    ):
-        for name in names:
-            if name not in known:
-                raise UsageError(
-                    "no run has such a figure", where=option, got=f"{name}{nearest(name, known)}",
-                    expected=f"one of {', '.join(dict.fromkeys(known))}",
-                )  # fmt: skip
+    figures = [*figures_of(runs), *GATED]
+    refuse_unknown("--metric", rules.metrics, figures)
+    refuse_unknown("--tolerance", rules.tolerances, [*TOLERANCES, *figures])
 
 
 def _document(judged: Sequence[Judged], waivers: Sequence[Waiver], notes: Sequence[str]) -> dict[str, Any]:

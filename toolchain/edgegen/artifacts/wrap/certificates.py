@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 
+from edgegen.artifacts.token_uri import in_token
 from edgegen.artifacts.wrap.order import Tools
-from edgegen.artifacts.wrap.token_private import in_token, token_private
+from edgegen.artifacts.wrap.token_private import token_private
 from edgegen.core.errors import UsageError
 
 _MAX_FILE_BYTES = 256 << 10

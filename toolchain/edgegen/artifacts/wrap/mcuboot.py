@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgegen.artifacts.token_uri import in_token
 from edgegen.artifacts.wrap.c_sources import constants_of
 from edgegen.artifacts.wrap.held import Held
 from edgegen.artifacts.wrap.naming import dashed
@@ -33,7 +34,6 @@ from edgegen_runtime.public_keys import ED25519
 if TYPE_CHECKING:
     from edgegen.artifacts.keys import Signing
 
-TOKEN = "pkcs11:"
 _TOOL = "imgtool"
 _TIMEOUT_S = 120.0
 _MOST_BYTES = 64 << 20
@@ -205,7 +205,7 @@ def _dependency(text: str) -> str:
 @contextmanager
 def _opened(key: str, tools: Tools) -> Iterator[Signing]:
     """What signs: a file's key, or a token's for as long as the block lasts."""
-    if key.startswith(TOKEN):
+    if in_token(key):
         with load(_TOKEN_SIGNER, extra="hsm")(key, lambda: tools.passphrase(key)) as signer:
             yield signer
     else:

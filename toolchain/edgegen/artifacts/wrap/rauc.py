@@ -16,14 +16,13 @@ from typing import Literal
 
 from cryptography.hazmat.primitives import serialization
 
-from edgegen.artifacts.token_uri import read_uri
+from edgegen.artifacts.token_uri import in_token, read_uri
 from edgegen.artifacts.wrap.certificates import Certified, opened_certified, pem, read_pem
 from edgegen.artifacts.wrap.held import Held
 from edgegen.artifacts.wrap.naming import dashed, plain
 from edgegen.artifacts.wrap.order import Made, Tools
 from edgegen.artifacts.wrap.packing import payload, write_tar
 from edgegen.artifacts.wrap.receiver_tool import run_tool
-from edgegen.artifacts.wrap.token_private import in_token
 from edgegen.core.digests import sha256_file
 from edgegen.core.errors import BuildError, ToolMissingError
 from edgegen.core.records import setting

@@ -24,7 +24,6 @@ from edgegen_runtime.public_keys import P256
 if TYPE_CHECKING:
     from edgegen.artifacts.token_keys import TokenRsa
 
-TOKEN = "pkcs11:"
 _TOKENS = "edgegen.artifacts.token_keys:Tokens"
 
 
@@ -132,11 +131,6 @@ class TokenRsaPrivate(_Stays, rsa.RSAPrivateKey):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TokenRsaPrivate:
         return self
-
-
-def in_token(key: str) -> bool:
-    """Whether a key is named by the URI of one in a token."""
-    return key.startswith(TOKEN)
 
 
 @contextmanager
